@@ -1,0 +1,262 @@
+"""Finds the Python files below the paths that a user names.
+
+Honours nested `.gitignore` files, `.git/info/exclude` and the user's global excludes without calling git, the exclude
+patterns of the settings, and leaves out virtual environments. What was left out is kept with its reason.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modellint.config import Configuration, Patterns, UsageError, nearest
+from modellint.gitignore import IgnoreList
+from modellint.source.text import shown_path
+
+
+@dataclass(slots=True)
+class Found:
+    """The files to check, and what was left out."""
+
+    files: list[Path] = field(default_factory=list)
+    """Absolute, sorted as they are shown, each once."""
+    ignored: int = 0
+    """Python files that were seen and left out."""
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    """Files and folders with the reason."""
+
+
+def find_files(
+    paths: Sequence[str], configuration: Configuration, *, force_exclude: bool = False, commands: Sequence[str] = ()
+) -> Found:
+    """The files below `paths`; a path that does not exist is a UsageError and nothing is checked.
+
+    A file that is named is taken whatever it is called, unless `force_exclude` applies the excludes to it as well.
+    """
+    cwd = configuration.cwd
+    walk = _Walk(configuration, Found())
+    named = []
+    for path in paths:
+        absolute = Path(os.path.abspath(cwd / path))
+        if not os.path.lexists(absolute):
+            close = nearest(path, commands).replace("did you mean", "did you mean the command")
+            raise UsageError(f"no such file or directory: {path}{close}")
+        named.append(absolute)
+    for absolute in named:
+        if absolute.is_dir():
+            reason = walk.reason_above(absolute) if force_exclude else None
+            if reason is not None:
+                walk.leave_out(absolute, reason)
+            else:
+                walk.folder(absolute)
+            continue
+        reason = walk.reason_above(absolute) if force_exclude else None
+        walk.file(absolute, reason)
+    found = walk.found
+    found.files = sorted(set(found.files), key=lambda file: (shown_path(file, cwd), file))
+    found.left_out.sort()
+    return found
+
+
+class _Walk:
+    """One run over the named paths."""
+
+    def __init__(self, configuration: Configuration, found: Found) -> None:
+        self.found = found
+        self._configuration = configuration
+        self._ignores: dict[Path, IgnoreList | None] = {}
+        self._repositories: dict[Path, Path | None] = {}
+        self._outer: dict[Path | None, list[tuple[IgnoreList, str]]] = {}
+        self._specs: dict[Patterns, IgnoreList] = {}
+        self._seen: set[Path] = set()
+
+    def folder(self, folder: Path) -> None:
+        """Take every Python file below a folder. Iterative: no depth of folders overflows the stack."""
+        waiting = [folder]
+        while waiting:
+            here = waiting.pop()
+            if here in self._seen:
+                continue
+            self._seen.add(here)
+            try:
+                with os.scandir(here) as entries:
+                    listed = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self.leave_out(here, f"cannot be listed: {error.strerror}")
+                continue
+            for entry in listed:
+                path = here / entry.name
+                try:
+                    is_folder = entry.is_dir()
+                    is_link = entry.is_symlink()
+                except OSError:
+                    is_folder, is_link = False, True
+                if is_folder:
+                    # A link can lead anywhere, back up included; what it leads to inside the project has a name of
+                    # its own there.
+                    reason = "symbolic link to a folder" if is_link else self.reason(path, is_folder=True)
+                    if reason is None:
+                        waiting.append(path)
+                    elif entry.name not in (".git", "__pycache__"):
+                        self.leave_out(path, reason)
+                elif entry.name.endswith((".py", ".ipynb")) and not _is_lock(entry.name, path):
+                    self.file(path, self.reason(path, is_folder=False))
+
+    def file(self, path: Path, reason: str | None) -> None:
+        """Take one file, or leave it out for a reason."""
+        if path in self._seen:
+            return
+        self._seen.add(path)
+        if reason is None and path.suffix == ".ipynb":
+            reason = "notebooks are not read"
+        if reason is None and path.exists() and not path.is_file():
+            reason = "not a regular file"
+        if reason is None:
+            self.found.files.append(path)
+            return
+        self.found.ignored += 1
+        self.leave_out(path, reason)
+
+    def leave_out(self, path: Path, reason: str) -> None:
+        self.found.left_out.append((shown_path(path, self._configuration.cwd), reason))
+
+    def reason_above(self, path: Path) -> str | None:
+        """Why a named path or a folder above it is left out; looks up to the repository or the working directory."""
+        top = self._repository(path.parent) or self._configuration.cwd
+        if not path.is_relative_to(top):
+            return self.reason(path, is_folder=path.is_dir())
+        for above in [folder for folder in reversed(path.parents) if folder != top and folder.is_relative_to(top)]:
+            reason = self.reason(above, is_folder=True)
+            if reason is not None:
+                return reason
+        return self.reason(path, is_folder=path.is_dir()) if path != top else None
+
+    def reason(self, path: Path, *, is_folder: bool) -> str | None:
+        """Why one entry of a folder is left out, None if it is not."""
+        if is_folder and (path / "pyvenv.cfg").is_file():
+            return "a virtual environment"
+        for patterns in self._configuration.for_folder(path.parent).excludes:
+            if self._matches(self._spec(patterns), patterns.root, path, is_folder):
+                return "excluded by the settings"
+        return self._gitignored(path, is_folder)
+
+    def _gitignored(self, path: Path, is_folder: bool) -> str | None:
+        """The deepest `.gitignore` that says anything about a path decides, then the excludes outside of the tree."""
+        repository = self._repository(path.parent)
+        for folder in path.parents:
+            spec = self._ignore_file(folder)
+            if spec is not None:
+                decision = self._matches(spec, folder, path, is_folder)
+                if decision is not None:
+                    shown = shown_path(folder / ".gitignore", self._configuration.cwd)
+                    return f"ignored by {shown}" if decision else None
+            if folder == repository or (repository is None and folder == self._configuration.cwd):
+                break
+        if repository is None:
+            return None
+        for spec, name in self._outer_excludes(repository):
+            decision = self._matches(spec, repository, path, is_folder)
+            if decision is not None:
+                return f"ignored by {name}" if decision else None
+        return None
+
+    @staticmethod
+    def _matches(spec: IgnoreList, root: Path, path: Path, is_folder: bool) -> bool | None:
+        try:
+            relative = path.relative_to(root).as_posix()
+        except ValueError:
+            return None
+        return spec.decides(relative, is_folder=is_folder)
+
+    def _spec(self, patterns: Patterns) -> IgnoreList:
+        spec = self._specs.get(patterns)
+        if spec is None:
+            spec = self._specs[patterns] = IgnoreList(patterns.lines)
+        return spec
+
+    def _ignore_file(self, folder: Path) -> IgnoreList | None:
+        if folder not in self._ignores:
+            self._ignores[folder] = _read_ignores(folder / ".gitignore")
+        return self._ignores[folder]
+
+    def _repository(self, folder: Path) -> Path | None:
+        """The root of the git repository around a folder."""
+        if folder not in self._repositories:
+            if (folder / ".git").exists():
+                self._repositories[folder] = folder
+            else:
+                self._repositories[folder] = self._repository(folder.parent) if folder.parent != folder else None
+        return self._repositories[folder]
+
+    def _outer_excludes(self, repository: Path) -> list[tuple[IgnoreList, str]]:
+        """`.git/info/exclude`, then the user's global excludes."""
+        known = self._outer.get(repository)
+        if known is None:
+            known = []
+            git = _git_folder(repository)
+            for file, name in ((git / "info" / "exclude", ".git/info/exclude"), (_global_excludes(git), "")):
+                spec = _read_ignores(file) if file is not None else None
+                if spec is not None:
+                    known.append((spec, name or f"git's global excludes ({file})"))
+            self._outer[repository] = known
+        return known
+
+
+def _is_lock(name: str, path: Path) -> bool:
+    """Emacs marks an open file by a dangling link named `.#file`."""
+    return name.startswith(".#") and not path.exists()
+
+
+def _read_ignores(file: Path) -> IgnoreList | None:
+    try:
+        lines = file.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff").splitlines()
+    except OSError:
+        return None
+    return IgnoreList(lines)
+
+
+def _git_folder(repository: Path) -> Path:
+    """`.git`, or where the `.git` file of a work tree or submodule points, at the folder that all work trees share."""
+    git = repository / ".git"
+    if git.is_file():
+        pointer = git.read_text("utf-8", "surrogateescape").removeprefix("gitdir:").strip()
+        git = repository / pointer
+        common = git / "commondir"
+        if common.is_file():
+            git = git / common.read_text("utf-8", "surrogateescape").strip()
+    return git
+
+
+def _global_excludes(git: Path) -> Path | None:
+    """git's `core.excludesFile`: the repository's own setting, the user's, else the default place."""
+    home = Path.home()
+    user = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git"
+    for config in (git / "config", home / ".gitconfig", user / "config"):
+        value = _excludes_file(config)
+        if value is not None:
+            return home / re.sub(r"^~/", "", value)
+    return user / "ignore"
+
+
+def _excludes_file(config: Path) -> str | None:
+    """`core.excludesFile` of one git configuration file."""
+    try:
+        text = config.read_bytes().decode("utf-8", "surrogateescape")
+    except OSError:
+        return None
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, delimiters=("=",))
+    try:
+        # git indents the keys, which configparser would take for continued lines.
+        parser.read_string("\n".join(line.strip() for line in text.splitlines()))
+    except configparser.Error:
+        return None
+    for section in parser.sections():
+        if section.lower() == "core":
+            value = parser.get(section, "excludesfile", fallback=None)
+            if value:
+                return value.strip().strip('"')
+    return None

@@ -1,0 +1,77 @@
+"""A use of a loss, and what reaches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from modellint.facts.model import ModelRef
+from modellint.facts.span import Span
+
+
+class OutputKind(Enum):
+    """What a tensor's values are, as far as the operation that made them says."""
+
+    UNKNOWN = "UNKNOWN"
+    LOGITS = "LOGITS"
+    """The raw output of a Linear or convolution."""
+    PROBABILITIES = "PROBABILITIES"
+    """Of a sigmoid, each in [0, 1]."""
+    DISTRIBUTION = "DISTRIBUTION"
+    """Of a softmax, summing to 1."""
+    LOG_PROBABILITIES = "LOG_PROBABILITIES"
+    NON_NEGATIVE = "NON_NEGATIVE"
+    TANH = "TANH"
+
+
+class Expects(Enum):
+    """What a loss wants as its input."""
+
+    BINARY_LOGITS = "LOGITS (sigmoid inside)"
+    CLASS_LOGITS = "LOGITS (softmax inside)"
+    LOG_PROBABILITIES = "LOG_PROBABILITIES"
+    PROBABILITIES = "PROBABILITIES"
+    RAW = "RAW"
+    OTHER = "OTHER"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One station of a value on its way to the loss."""
+
+    place: Span
+    text: str
+    """`torch.sigmoid`, `return`, `model(...)`, `.squeeze(1)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossUse:
+    """One call of a loss, with one way its input was made."""
+
+    place: Span
+    """The call of the loss."""
+    loss: str
+    """`BCEWithLogitsLoss`, `F.cross_entropy`."""
+    loss_text: str
+    """As called here: `criterion`, `self.loss`, `F.cross_entropy`."""
+    loss_place: Span | None
+    """Where the loss object was constructed; None for a function."""
+    expects: Expects
+    input: OutputKind
+    """UNKNOWN when paths with different kinds meet, or when something on the way was not followed."""
+    maker: str | None
+    """The operation that made `input`: `torch.sigmoid`, `nn.Softmax`, `Linear(64, 10)`."""
+    maker_place: Span | None
+    steps: tuple[Step, ...]
+    """From the maker to the loss, both included, in the order of the data."""
+    model: ModelRef | None
+    """The model whose forward made it; None when it was made outside of a model."""
+    model_place: Span | None
+    """The call of that model."""
+    classes: int | None
+    """Size of the class axis where known."""
+    softmax_dim: int | None
+    """The literal `dim` of the softmax that made the input."""
+    trains: bool
+    """The loss is backwarded."""
+    target: OutputKind

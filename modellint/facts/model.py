@@ -1,0 +1,45 @@
+"""What several facts say about one constructed model: which one, and what it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modellint.facts.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRef:
+    """One layer of an instance: `norm BatchNorm1d(64)` constructed at `place`."""
+
+    name: str
+    """Dotted path from the instance (`encoder.0`), empty for the instance itself."""
+    text: str
+    """As a reader would write it: `BatchNorm1d(64)`."""
+    kind: str
+    """Class name without its module: `BatchNorm1d`, or the name of a project class."""
+    place: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """One constructed model (an instance, not a class)."""
+
+    key: int
+    """The same number in two facts of one reading means the same instance."""
+    text: str
+    """The user's expression for it at this place: `model`, `self.net`."""
+    class_name: str
+    class_place: Span | None
+    """The class statement, None for a library class."""
+    place: Span | None
+    """The construction, None when nobody in the project constructs it."""
+    arguments: str
+    """The constant arguments that decided a branch of its code: `use_sequential=False`; empty when none did."""
+    complete: bool
+    """Everything its constructor and forward do was followed."""
+    mode_dependent: tuple[LayerRef, ...] = ()
+    """Layers of its forward that act differently under train() and eval(); dropout with p=0 is left out."""
+    certain_mode_dependent: bool = False
+    """At least one of `mode_dependent` is so for sure (a dropout whose p is unknown is not)."""
+    trainable: bool | None = None
+    """It has parameters that require a gradient; None when that was not followed."""

@@ -1,0 +1,64 @@
+"""Facts and rules in, findings out. A rule that raises becomes one RuleFailure; the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from modellint.finding import Finding, RuleFailure
+from modellint.rule import HOOKS, Rule
+
+
+def judge(facts: Iterable[object], rules: Sequence[Rule]) -> tuple[list[Finding], list[RuleFailure]]:
+    """Judge every fact by every rule that has a hook for it; findings come merged and sorted."""
+    hooks: dict[type, list[tuple[Rule, str]]] = {}
+    for fact_type, hook in HOOKS.items():
+        hooks[fact_type] = [(r, hook) for r in rules if getattr(type(r), hook) is not getattr(Rule, hook)]
+    findings: list[Finding] = []
+    failures: dict[tuple[str, str, int, str], RuleFailure] = {}
+    for fact in facts:
+        for rule, hook in hooks[type(fact)]:
+            try:
+                findings.extend(getattr(rule, hook)(fact))
+            except Exception as error:
+                place = getattr(fact, "place", None)
+                path, line = (place.path, place.line) if place is not None else ("", 0)
+                failure = RuleFailure(rule.name, path, line, type(error).__name__)
+                failures.setdefault((failure.rule, failure.path, failure.line, failure.error), failure)
+    return merge(findings), sorted(failures.values(), key=lambda f: (f.path, f.line, f.rule))
+
+
+def merge(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding a cause: equal groups of one rule become one with notes, equal places of one rule become one."""
+    by_place: dict[object, Finding] = {}
+    for finding in findings:
+        key = (finding.rule, finding.span)
+        known = by_place.get(key)
+        if known is None or _preference(finding) < _preference(known):
+            by_place[key] = finding
+    groups: dict[object, list[Finding]] = {}
+    for finding in by_place.values():
+        group = finding.span if finding.group is None else finding.group
+        groups.setdefault((finding.rule, group), []).append(finding)
+    merged = []
+    for members in groups.values():
+        members.sort(key=_preference)
+        first, others = members[0], members[1:]
+        if others:
+            places = ", ".join(str(f.span) for f in sorted(others, key=lambda f: f.span))
+            first = replace(first, notes=(*first.notes, f"same cause at {places}"))
+        merged.append(first)
+    return sorted(merged, key=lambda f: (f.span, f.rule))
+
+
+def _preference(finding: Finding) -> tuple[object, ...]:
+    """The heavier, the surer, the better explained, then the first in the files."""
+    return (
+        -finding.weight,
+        finding.certainty.value,
+        -len(finding.related),
+        finding.span,
+        finding.message,
+        finding.why,
+        tuple(n.span for n in finding.related),
+    )

@@ -1,0 +1,83 @@
+"""What one run of the checker has to say, as the formats receive it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from modellint.facts.reading import NotFollowed
+from modellint.finding import Finding, Level, RuleFailure, Safety
+from modellint.rule import Rule
+
+BAD_INPUT = frozenset({"syntax-error", "unreadable-file", "too-deep"})
+"""Findings that say that a file could not be read: no rule made them and none has a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class LintReport:
+    """Findings, and the numbers that the summary is made of."""
+
+    findings: tuple[Finding, ...]
+    """What is shown, sorted by place and rule."""
+    suppressed: tuple[tuple[Finding, str], ...]
+    """What an ignore comment silenced, with the comment's reason."""
+    failures: tuple[RuleFailure, ...]
+    checked: int
+    """Files that use torch and were read."""
+    skipped: int
+    """Files that never mention torch."""
+    ignored: int
+    """Files that an exclude or a `.gitignore` took out."""
+    rules: int
+    """How many rules judged."""
+    paths: tuple[str, ...]
+    """What the user asked for."""
+    not_followed: tuple[NotFollowed, ...]
+    read_lines: Callable[[str], Sequence[str]]
+    """The lines of a file, by the path that spans carry. Formats call `lines`, which cannot fail."""
+
+    def count(self, level: Level) -> int:
+        """How many findings have this level."""
+        return sum(finding.level is level for finding in self.findings)
+
+    @property
+    def worst(self) -> Level | None:
+        """The loudest level, None without findings."""
+        return max((finding.level for finding in self.findings), default=None)
+
+    @property
+    def files(self) -> int:
+        """How many files have a finding or a rule failure."""
+        places = {finding.span.path for finding in self.findings}
+        places.update(failure.path for failure in self.failures if failure.path)
+        return len(places)
+
+    def fixes(self, safety: Safety) -> int:
+        """How many findings have a fix of this safety."""
+        return sum(finding.fix is not None and finding.fix.safety is safety for finding in self.findings)
+
+    def all_findings(self) -> Iterator[tuple[Finding, str | None]]:
+        """Shown and silenced findings in one order, each with the reason of the comment that silenced it."""
+        shown: list[tuple[Finding, str | None]] = [(finding, None) for finding in self.findings]
+        both = shown + list(self.suppressed)
+        return iter(sorted(both, key=lambda pair: (pair[0].span, pair[0].rule)))
+
+    def lines(self, path: str) -> Sequence[str]:
+        """The lines of a file; none when it went away or cannot be decoded."""
+        try:
+            return self.read_lines(path)
+        except (OSError, ValueError, LookupError):
+            return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the user wants it."""
+
+    color: bool = False
+    verbosity: int = 0
+    """-2 nothing, -1 findings only, 1 also what was silenced and not followed."""
+    explicit: bool = True
+    """The user named the format. If not, many findings are shown shorter."""
+    rules: Sequence[type[Rule]] = ()
+    """The rules that judged; SARIF describes them."""

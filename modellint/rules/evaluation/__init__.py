@@ -1,0 +1,1 @@
+"""Rules about the mode and the gradients of validation, inference and training."""

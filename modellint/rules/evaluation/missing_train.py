@@ -1,0 +1,148 @@
+"""missing-train."""
+
+from __future__ import annotations
+
+from modellint.facts.forward_use import Mode, ModeState
+from modellint.rule import Category, Certainty, Finding, ForwardUse, Iterator, Note, Rule
+from modellint.rules.evaluation._mode_layers import contains, drops, norm_family, telling_layer
+
+_ONE_SWITCH = 5
+"""An eval() and a train() at most this many lines apart are two arms of one switch."""
+
+
+class MissingTrain(Rule):
+    """After an evaluation the training goes on in eval mode.
+
+    A forward whose result is backwarded and stepped, in a loop where `eval()` was called and nothing calls
+    `train()` again before the next round.
+
+    From then on dropout is off and BatchNorm's statistics stand still: only the first round is trained as meant.
+    """
+
+    category = Category.CORRECTNESS
+    fix_level = "unsafe"
+    bad = """
+    import torch
+    from torch import nn
+
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1 = nn.Linear(4, 16)
+            self.drop = nn.Dropout(0.5)
+            self.fc2 = nn.Linear(16, 2)
+
+        def forward(self, x):
+            return self.fc2(self.drop(torch.relu(self.fc1(x))))
+
+
+    def evaluate(model, x, y):
+        model.eval()
+        with torch.no_grad():
+            return (model(x).argmax(1) == y).float().mean().item()
+
+
+    x, y = torch.randn(32, 4), torch.randint(0, 2, (32,))
+    x_val, y_val = torch.randn(16, 4), torch.randint(0, 2, (16,))
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for epoch in range(3):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)  # expect: missing-train
+        loss.backward()
+        optimizer.step()
+        print(evaluate(model, x_val, y_val))
+    """
+    good = """
+    import torch
+    from torch import nn
+
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1 = nn.Linear(4, 16)
+            self.drop = nn.Dropout(0.5)
+            self.fc2 = nn.Linear(16, 2)
+
+        def forward(self, x):
+            return self.fc2(self.drop(torch.relu(self.fc1(x))))
+
+
+    def evaluate(model, x, y):
+        model.eval()
+        with torch.no_grad():
+            return (model(x).argmax(1) == y).float().mean().item()
+
+
+    x, y = torch.randn(32, 4), torch.randint(0, 2, (32,))
+    x_val, y_val = torch.randn(16, 4), torch.randint(0, 2, (16,))
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for epoch in range(3):
+        model.train()
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        print(evaluate(model, x_val, y_val))
+    """
+    fine_when = (
+        "`train()` is called at the top of each epoch, in the training function, or restored by a context manager.",
+        "The whole model is in eval mode from the start, to keep pretrained BatchNorm statistics.",
+        "Only a part is switched: `backbone.eval()` after `train()`.",
+    )
+    references = (
+        "docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.train",
+        "github.com/isht7/pytorch-deeplab-resnet/issues/39",
+    )
+
+    def forward_use(self, use: ForwardUse) -> Iterator[Finding]:
+        model = use.model
+        if not (use.backwarded and use.stepped and use.repeated and use.grad is True):
+            return
+        if use.framework is not None or use.stochastic_on_purpose or not model.complete or not model.mode_dependent:
+            return
+        train = [state for state in use.modes if state.mode is Mode.TRAIN]
+        evals = [state for state in use.modes if state.mode is Mode.EVAL and not state.by_construction]
+        evals = [state for state in evals if state.place is not None]
+        if not train or not evals or any(state.mode is Mode.UNKNOWN for state in use.modes):
+            return
+        if any(_one_switch(a, b, use) for a in train for b in evals):
+            return
+        layer = telling_layer(model)
+        effect = (
+            "its running statistics stand still"
+            if norm_family(layer)
+            else "nothing is dropped any more"
+            if drops(layer)
+            else "it acts as in evaluation"
+        )
+        notes = [Note(s.place, "eval mode is switched on here", cause=True) for s in evals if s.place is not None]
+        notes += [
+            Note(s.place, "constructed here, in training mode" if s.by_construction else "training mode was set here")
+            for s in train
+            if s.place is not None
+        ]
+        yield self.finding(
+            at=use.place,
+            message=f"`{model.text}` can be in eval mode when it is trained again",
+            label="trained in eval mode from the second round on",
+            related=notes,
+            certainty=Certainty.CERTAIN if model.certain_mode_dependent else Certainty.LIKELY,
+            why=f"{contains(model, layer)}: after {evals[0].text} {effect}, and no train() comes before this forward",
+            help=f"call {model.text}.train() at the top of every epoch",
+            group=(model.key, evals[0].place),
+        )
+
+
+def _one_switch(train: ModeState, evaluation: ModeState, use: ForwardUse) -> bool:
+    """Whether the two are arms of one `if phase == "train":`, which each round decides anew."""
+    if train.by_construction or train.place is None or evaluation.place is None:
+        return False
+    if train.place.path != evaluation.place.path:
+        return False
+    first, last = sorted((train.place.line, evaluation.place.line))
+    between = use.place.path == train.place.path and first < use.place.line < last
+    return last - first <= _ONE_SWITCH and not between

@@ -1,0 +1,1 @@
+"""Rules about a loss and the values that reach it."""

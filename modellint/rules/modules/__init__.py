@@ -1,0 +1,1 @@
+"""Rules about how a module is built and what its forward calls."""

@@ -1,0 +1,69 @@
+"""missing-super-init."""
+
+from __future__ import annotations
+
+from modellint.facts.module_class import SuperInit
+from modellint.rule import Category, Finding, Iterator, ModuleClass, Note, Rule
+
+
+class MissingSuperInit(Rule):
+    """A module's constructor registers layers before, or without, calling super().__init__().
+
+    A constructor in which a module, parameter or buffer is assigned on a path where no base class has called
+    nn.Module.__init__ yet.
+
+    nn.Module keeps its layers in tables that its constructor makes: without them the assignment raises
+    AttributeError, as soon as somebody constructs the class.
+    """
+
+    category = Category.CORRECTNESS
+    fix_level = "safe"
+    bad = """
+    from torch import nn
+
+
+    class Net(nn.Module):
+        def __init__(self, width):
+            self.fc = nn.Linear(width, 1)  # expect: missing-super-init
+
+        def forward(self, x):
+            return self.fc(x)
+    """
+    good = """
+    from torch import nn
+
+
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.fc = nn.Linear(width, 1)
+
+        def forward(self, x):
+            return self.fc(x)
+    """
+    fine_when = (
+        "The base is called by name (`nn.Module.__init__(self)`), by a mixin or in `__post_init__` of a dataclass.",
+        "Only plain values are assigned before the call.",
+    )
+    references = ("docs.pytorch.org/docs/stable/generated/torch.nn.Module.html",)
+
+    def module_class(self, cls: ModuleClass) -> Iterator[Finding]:
+        late = cls.super_init is SuperInit.LATE
+        if cls.init_place is None or not (late or cls.super_init is SuperInit.ABSENT):
+            return
+        if cls.first_registration is None:
+            return
+        how = "before" if late else "without"
+        related = []
+        if late and cls.super_place is not None:
+            related.append(Note(cls.super_place, "called only here"))
+        elif not late and cls.first_registration_place is not None:
+            related.append(Note(cls.init_place, "this constructor never calls super().__init__()", cause=True))
+        yield self.finding(
+            at=cls.first_registration_place or cls.init_place,
+            message=f"`{cls.name}.__init__` registers `self.{cls.first_registration}` {how} calling super().__init__()",
+            label="needs the tables that nn.Module.__init__ makes",
+            related=related,
+            why="torch raises AttributeError at this line whenever the class is constructed",
+            help="call super().__init__() as the first statement of the constructor",
+        )

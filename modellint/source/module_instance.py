@@ -1,0 +1,126 @@
+"""Reads `ModuleInstance`: what one forward of each constructed module calls, and what it leaves out."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from modellint.facts.module_instance import Branch, LayerCall, ModuleInstance, UnusedLayer
+from modellint.source.places import Places
+from modellint.source.project import project_root
+from modellint.source.records import CallRecord
+from modellint.source.values import ClassValue, ModuleValue
+
+_INIT_CODE = ("__init__", "init", "_init", "reset_parameters", "_reset", "extra_repr", "weights_init", "initialize")
+
+
+def read(places: Places) -> Iterator[ModuleInstance]:
+    """One fact for each module whose forward ran: roots with their calls, modules below them for what is unused."""
+    calls: dict[int, list[CallRecord]] = {}
+    roots: dict[int, ModuleValue] = {}
+    for module, run in places.records.instances:
+        roots.setdefault(id(module), module)
+        calls.setdefault(id(module), run)
+    seen: set[object] = set()
+    for root in roots.values():
+        yield _instance(places, root, calls[id(root)], True)
+        seen.add(id(root))
+        for _, part in root.walk():
+            if part.cls is not None and part.state.get("ran") and id(part) not in seen:
+                seen.add(id(part))
+                fact = _instance(places, part, [], False)
+                if fact.unused:
+                    yield fact
+
+
+def _instance(places: Places, module: ModuleValue, calls: list[CallRecord], root: bool) -> ModuleInstance:
+    optimizer = next(
+        (o for o in places.records.optimizers if o.complete and any(module in m.walk_values() for m in o.modules)), None
+    )
+    names = {id(part): name for name, part in module.walk()}
+    return ModuleInstance(
+        model=places.model(module, module.name),
+        calls=tuple(_call(places, record, names) for record in calls),
+        unused=tuple(_unused(places, module)),
+        parameters=places.parameters(module),
+        optimizer=optimizer.kind if optimizer is not None and optimizer.kind else None,
+        optimizer_place=places.optional(optimizer.site) if optimizer is not None else None,
+        root=root,
+    )
+
+
+def _call(places: Places, record: CallRecord, names: dict[int, str]) -> LayerCall:
+    module = record.module
+    return LayerCall(
+        layer=module.key,
+        ref=places.layer(names.get(id(module), ""), module),
+        place=places.span(record.site),
+        stateful_norm=record.stateful,
+        producer=record.producer_text,
+        producer_key=record.producer,
+        branches=record.branches,
+    )
+
+
+def _unused(places: Places, module: ModuleValue) -> Iterator[UnusedLayer]:
+    cls = module.cls
+    if cls is None or not module.complete or "*" in module.reads or cls.unknown_base or not module.state.get("ran"):
+        return
+    if any(not base.startswith("torch.nn.Module") for base in cls.library_bases if base.startswith("torch.")):
+        return
+    if any("." in base and not base.startswith("torch.") for base in cls.library_bases):
+        return
+    elsewhere = {id(part) for name, value in module.children() if name in module.reads for part in [value, *value.walk_values()]}
+    for name, child in module.children():
+        if name in module.reads or name.startswith("?") or id(child) in elsewhere or not places.has_parameters(child):
+            continue
+        if child.spec is not None and child.spec.family == "loss":
+            continue
+        excluded = _excluded_by(places, module, cls, name)
+        if excluded is not None and not (excluded and module.from_outside):
+            yield UnusedLayer(places.layer(name, child), places.parameters(child), excluded)
+
+
+def _excluded_by(places: Places, module: ModuleValue, cls: ClassValue, name: str) -> tuple[Branch, ...] | None:
+    """The decided branches that hold all reads of the attribute; None when it is read elsewhere."""
+    root = project_root(cls.file.path.parent)
+    family = {ancestor.name for ancestor in cls.mro}
+    branches: dict[int, Branch] = {}
+    for path, node, class_name, function in places.project.attribute_reads(root, name):
+        if class_name is not None and isinstance(node.value, ast.Name) and node.value.id == "self":
+            if class_name not in family and not _descends(places, path, class_name, family):
+                continue
+            if function is not None and function.startswith(_INIT_CODE):
+                continue
+        branch = None
+        for key, (site, _, taken, dead) in module.decided.items():
+            if site.file.path == path and any(first <= node.lineno <= last for first, last in dead):
+                branch = (key, Branch(site.file.text.segment(site.node), taken, places.span(site)))
+                break
+        if branch is None:
+            return None
+        branches[branch[0]] = branch[1]
+    return tuple(branches.values())
+
+
+def _descends(places: Places, path: object, class_name: str, family: set[str]) -> bool:
+    """Whether a class may be a subclass of the family: then its reads count."""
+    file = places.project.file(path)  # type: ignore[arg-type]
+    tree = getattr(getattr(file, "text", None), "tree", None)
+    if tree is None:
+        return True
+    classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    stack, seen = [class_name], set()
+    while stack:
+        current = stack.pop()
+        if current in family:
+            return True
+        node = classes.get(current)
+        if node is None or current in seen:
+            continue
+        seen.add(current)
+        for base in node.bases:
+            last = base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else None
+            if last is not None:
+                stack.append(last)
+    return False

@@ -1,0 +1,229 @@
+"""What every reader of facts needs: spans of sites, references to models and layers."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.span import Span
+from modellint.source.expressions import CallArguments
+from modellint.source.interpreter import Interpreter
+from modellint.source.project import SourceFile
+from modellint.source.records import Assumed, Records
+from modellint.source.torch_api.layers import parameter_count
+from modellint.source.values import Const, ModuleValue, ParameterValue, Site
+
+
+class Places:
+    """Turns what the interpreter noted about one file into the words of the facts."""
+
+    def __init__(self, interpreter: Interpreter, records: Records, file: SourceFile) -> None:
+        self.interpreter = interpreter
+        self.project = interpreter.project
+        self.records = records
+        self.file = file
+        self._disagreeing: dict[int, frozenset[int]] = {}
+        self._find_disagreements()
+
+    def span(self, site: Site) -> Span:
+        """The span of a node."""
+        node = site.node
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            return self.name_span(site)
+        if isinstance(node, ast.For | ast.AsyncFor | ast.While):
+            full = site.file.text.span(node)
+            end = site.file.text.span(node.test if isinstance(node, ast.While) else node.iter)
+            return Span(full.path, full.line, full.column, end.end_line, end.end_column)
+        return site.file.text.span(node)
+
+    def optional(self, site: Site | None) -> Span | None:
+        """The span, if there is a site."""
+        return self.span(site) if site is not None else None
+
+    def name_span(self, site: Site) -> Span:
+        """The name in a `class` or `def` statement."""
+        node = site.node
+        assert isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        text = site.file.text
+        line = text.lines[node.lineno - 1]
+        start = text.span(node)
+        column = line.find(node.name, start.column - 1)
+        if column < 0:
+            return Span(start.path, start.line, start.column, start.line, start.column + 1)
+        return Span(start.path, node.lineno, column + 1, node.lineno, column + 1 + len(node.name))
+
+    # ---------------------------------------------------------------- layers and models
+
+    def layer(self, name: str, module: ModuleValue) -> LayerRef:
+        """A layer below an instance."""
+        kind = module.name.rpartition(".")[2]
+        return LayerRef(name, self.interpreter.layer_text(module), kind, self.optional(module.site))
+
+    def model(
+        self,
+        module: ModuleValue,
+        text: str,
+        mode_dependent: Iterable[tuple[str, ModuleValue, bool]] = (),
+    ) -> ModelRef:
+        """A reference to an instance."""
+        dependent = list(mode_dependent)
+        made_here = not module.from_outside
+        return ModelRef(
+            key=module.key,
+            text=text,
+            class_name=module.name.rpartition(".")[2],
+            class_place=self.name_span(Site(module.cls.file, module.cls.node)) if module.cls is not None else None,
+            place=self.optional(module.site) if made_here else None,
+            arguments=self.deciding_arguments(module),
+            complete=self.is_complete(module),
+            mode_dependent=tuple(self.layer(name, part) for name, part, _ in dependent),
+            certain_mode_dependent=any(certain for _, _, certain in dependent),
+            trainable=self.trainable(module),
+        )
+
+    @staticmethod
+    def is_complete(module: ModuleValue) -> bool:
+        """All of it and below was followed."""
+        return all(part.complete for _, part in module.walk())
+
+    @staticmethod
+    def trainable(module: ModuleValue) -> bool | None:
+        """It has parameters that require a gradient."""
+        unknown = module.known_library is not None
+        for _, part in module.walk():
+            frozen = part.state.get("frozen")
+            unknown = unknown or not part.complete or ("frozen" in part.state and frozen is None)
+            if part.spec is not None and part.spec.parametric and not frozen:
+                return True
+            if not frozen and any(isinstance(value, ParameterValue) for value in part.attrs.values()):
+                return True
+        if module.state.get("frozen"):
+            return False
+        return None if unknown else False
+
+    def parameters(self, module: ModuleValue) -> int | None:
+        """How many numbers the parameters of a module and all below it hold; None when a size is not known."""
+        total = 0
+        for _, part in module.walk():
+            if part.spec is not None and part.spec.parametric:
+                constants: dict[str, object] = {}
+                for name, value in part.arguments.items():
+                    if isinstance(value, Const):
+                        constants[name] = value.value
+                    elif hasattr(value, "items") and all(isinstance(i, Const) for i in getattr(value, "items", ())):
+                        constants[name] = tuple(i.value for i in value.items)
+                    elif name not in ("device", "dtype"):
+                        return None
+                own = part.name if part.cls is None else next(iter(part.cls.library_bases), "")
+                count = parameter_count(own, constants)
+                if count is None:
+                    return None
+                total += count
+            elif part.known_library is not None:
+                return None
+            elif any(isinstance(value, ParameterValue) for value in part.attrs.values()):
+                return None
+        return total
+
+    @staticmethod
+    def has_parameters(module: ModuleValue) -> bool:
+        """It or a module below it owns parameters."""
+        return any(
+            (part.spec is not None and part.spec.parametric)
+            or part.known_library is not None
+            or any(isinstance(value, ParameterValue) for value in part.attrs.values())
+            for _, part in module.walk()
+        )
+
+    # ---------------------------------------------------------------- instances that differ
+
+    def _find_disagreements(self) -> None:
+        """Tests that instances of one class decide differently: their arguments tell the instances apart."""
+        outcomes: dict[tuple[int, int], set[bool]] = {}
+        modules: dict[int, list[ModuleValue]] = {}
+        for construction in self.records.constructions:
+            module = construction.module
+            if module.cls is not None and not module.from_outside:
+                modules.setdefault(id(module.cls), []).append(module)
+                for test, (_, _, taken, _) in module.decided.items():
+                    outcomes.setdefault((id(module.cls), test), set()).add(taken)
+        for cls in modules:
+            self._disagreeing[cls] = frozenset(
+                test for (owner, test), taken in outcomes.items() if owner == cls and len(taken) > 1
+            )
+
+    def deciding_arguments(self, module: ModuleValue) -> str:
+        """`use_sequential=False`: constructor constants by which this instance differs from others of its class."""
+        if module.cls is None or module.from_outside:
+            return ""
+        tests = self._disagreeing.get(id(module.cls), frozenset())
+        return ", ".join(
+            dict.fromkeys(
+                text
+                for test, (site, _, _, _) in module.decided.items()
+                if test in tests
+                for text in self.constants_of(module, site.node)
+            )
+        )
+
+    def constants_of(self, module: ModuleValue, test: ast.AST) -> list[str]:
+        """The constructor arguments (or attributes) that a test of an instance reads, with their constants."""
+        call: CallArguments | None = module.call
+        init = module.cls.lookup("__init__") if module.cls is not None else None
+        parameters: list[str] = []
+        if init is not None and hasattr(init, "node"):
+            arguments = init.node.args
+            parameters = [a.arg for a in (*arguments.posonlyargs, *arguments.args)][1:]
+        result: list[str] = []
+        for node in ast.walk(test):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else None
+            if name is None or name == "self":
+                continue
+            value = None
+            if call is not None and name in parameters:
+                value = call.get(parameters.index(name), name)
+            if value is None:
+                value = module.attrs.get(name)
+            if isinstance(value, Const):
+                result.append(f"{name}={value.value!r}")
+        return result
+
+
+def contradicts(a: Assumed, b: Assumed) -> bool:
+    """Whether two sets of assumptions exclude each other."""
+    for key, outcome in a:
+        if (key, not outcome) in b:
+            return True
+        if outcome and key[0] == "equals":
+            for other, other_outcome in b:
+                if other_outcome and other[0] == "equals" and other[1] == key[1] and other[2] != key[2]:
+                    return True
+    return False
+
+
+_WORDS_OF_CHANCE = frozenset("mc monte carlo bayes bayesian uncertainty stochastic prenet calibrate calibration "
+                             "recalibrate recalibration precise adapt adaptation tta".split())  # fmt: skip
+
+
+def words(name: str) -> list[str]:
+    """`evaluateModel` and `evaluate_model` -> ["evaluate", "model"]."""
+    result: list[str] = []
+    current = ""
+    for character in name:
+        if character.isupper() and current and not current[-1].isupper():
+            result.append(current.lower())
+            current = character
+        elif character.isalnum():
+            current += character
+        elif current:
+            result.append(current.lower())
+            current = ""
+    if current:
+        result.append(current.lower())
+    return result
+
+
+def by_chance_on_purpose(*names: str | None) -> bool:
+    """Whether a name says that the code around samples, or adapts statistics, on purpose."""
+    return any(word in _WORDS_OF_CHANCE for name in names if name for word in words(name))

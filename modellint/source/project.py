@@ -1,0 +1,310 @@
+"""Other files on demand: where a project starts, what an import means in it, who reads an attribute."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from modellint.facts.reading import BadInput
+from modellint.source.records import Records
+from modellint.source.text import SourceText, read_text
+from modellint.source.values import FunctionValue, Scope, Value
+
+_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", "modellint.toml", ".git", "requirements.txt", "environment.yml")
+# A project file of these names never shadows the library: torch is torch, and the standard library is the interpreter's.
+_NEVER_PROJECT = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
+_SKIPPED_FOLDERS = frozenset(
+    ".git .hg .venv venv .tox .nox node_modules __pycache__ site-packages build dist wandb mlruns".split()
+)
+_ATTRIBUTE_FILE_LIMIT = 5_000_000
+
+
+@dataclass(slots=True, eq=False)
+class SourceFile:
+    """One file of the project, parsed, with what evaluating its top level gave."""
+
+    path: Path
+    text: SourceText
+    scope: Scope = None  # type: ignore[assignment]
+    state: str = "new"
+    """`new`, `loading` or `loaded`."""
+    main_blocks: list[ast.If] = field(default_factory=list)
+    functions: list[FunctionValue] = field(default_factory=list)
+    records: Records = field(default_factory=Records)
+    in_test_suite: bool = False
+    entered: set[ast.AST] = field(default_factory=set)
+    """Functions that ran while the top level was evaluated."""
+
+    def name(self, key: str) -> Value | None:
+        """A global name."""
+        return self.scope.names.get(key)
+
+
+@lru_cache(maxsize=4096)
+def project_root(folder: Path) -> Path:
+    """The folder where the project of a file starts: the nearest one with a marker, else the top of its package."""
+    for candidate in (folder, *folder.parents):
+        if any((candidate / marker).exists() for marker in _MARKERS):
+            return candidate
+    top = folder
+    while (top / "__init__.py").exists() and top.parent != top:
+        top = top.parent
+    return top
+
+
+class Project:
+    """Finds, reads and remembers files. Never imports them."""
+
+    def __init__(self, cwd: Path, given: dict[Path, bytes] | None = None) -> None:
+        self.cwd = cwd
+        self._given = given or {}
+        """Contents that come from elsewhere than the disk (standard input), by path."""
+        self._files: dict[Path, SourceFile | BadInput] = {}
+        self._exists: dict[Path, str] = {}
+        self._trees: dict[Path, list[Path]] = {}
+        self._bytes: dict[Path, bytes] = {}
+        self._readers: dict[tuple[Path, str], tuple[tuple[Path, ast.Attribute, str | None, str | None], ...]] = {}
+
+    def shown(self, path: Path) -> str:
+        """As printed: relative to the working directory where that is short, with forward slashes."""
+        try:
+            return path.relative_to(self.cwd).as_posix()
+        except ValueError:
+            return path.as_posix()
+
+    def file(self, path: Path) -> SourceFile | BadInput:
+        """The parsed file, read once."""
+        known = self._files.get(path)
+        if known is None:
+            text = read_text(path, self.shown(path)) if path not in self._given else self._parse_given(path)
+            if isinstance(text, BadInput):
+                known = text
+            else:
+                known = SourceFile(path, text, in_test_suite=_in_test_suite(path, project_root(path.parent)))
+            self._files[path] = known
+        return known
+
+    def _parse_given(self, path: Path) -> SourceText | BadInput:
+        from modellint.source.text import parse_bytes
+
+        return parse_bytes(self._given[path], path, self.shown(path))
+
+    # ---------------------------------------------------------------- imports
+
+    def find(self, importer: Path, dotted: str, level: int) -> Path | None:
+        """The file or folder that `import dotted` means in `importer`; None when it lies outside of the project.
+
+        Looks beside the file first, as Python does for a script, then in the folders above it up to the root of the
+        project and its `src`.
+        """
+        parts = [part for part in dotted.split(".") if part]
+        if level:
+            folder = importer.parent
+            for _ in range(level - 1):
+                folder = folder.parent
+            return self._descend(folder, parts)
+        if not parts or parts[0] in _NEVER_PROJECT:
+            return None
+        root = project_root(importer.parent)
+        folder = importer.parent
+        while True:
+            if self._kind(folder, parts[0]) and (found := self._descend(folder, parts)) is not None:
+                return found
+            if folder == root or folder.parent == folder:
+                break
+            folder = folder.parent
+        source = root / "src"
+        if self._kind(source, parts[0]):
+            return self._descend(source, parts)
+        return None
+
+    def _descend(self, folder: Path, parts: list[str]) -> Path | None:
+        for index, part in enumerate(parts):
+            kind = self._kind(folder, part)
+            if kind == "file":
+                return folder / f"{part}.py" if index == len(parts) - 1 else None
+            if kind != "folder":
+                return None
+            folder = folder / part
+        return folder
+
+    def member(self, folder: Path, name: str) -> Path | None:
+        """The submodule `name` of a package folder."""
+        kind = self._kind(folder, name)
+        if kind == "file":
+            return folder / f"{name}.py"
+        return folder / name if kind == "folder" else None
+
+    def _kind(self, folder: Path, name: str) -> str:
+        base = folder / name
+        known = self._exists.get(base)
+        if known is None:
+            if (base / "__init__.py").is_file():
+                known = "folder"
+            elif (folder / f"{name}.py").is_file():
+                known = "file"
+            elif base.is_dir() and any(base.glob("*.py")):
+                known = "folder"
+            else:
+                known = ""
+            self._exists[base] = known
+        return known
+
+    # ---------------------------------------------------------------- who reads an attribute
+
+    def python_files(self, root: Path) -> list[Path]:
+        """All Python files below the root of a project, sorted; nested environments and builds left out."""
+        known = self._trees.get(root)
+        if known is None:
+            known = []
+            stack = [root]
+            while stack:
+                folder = stack.pop()
+                try:
+                    entries = sorted(folder.iterdir())
+                except OSError:
+                    continue
+                for entry in entries:
+                    if entry.is_symlink():
+                        continue
+                    if entry.is_dir():
+                        if entry.name not in _SKIPPED_FOLDERS and not (entry / "pyvenv.cfg").exists():
+                            stack.append(entry)
+                    elif entry.suffix == ".py":
+                        known.append(entry)
+            known.sort()
+            self._trees[root] = known
+        return known
+
+    def content(self, path: Path) -> bytes:
+        """The bytes of a file; empty when it cannot be read."""
+        known = self._given.get(path)
+        if known is None:
+            known = self._bytes.get(path)
+        if known is None:
+            try:
+                known = path.read_bytes()
+            except OSError:
+                known = b""
+            self._bytes[path] = known
+        return known
+
+    def importers(self, targets: Iterable[Path]) -> list[Path]:
+        """Files of the same project that import one of the targets, directly or through others."""
+        reached = set(targets)
+        result: set[Path] = set()
+        frontier = list(reached)
+        while frontier:
+            found: list[Path] = []
+            roots = {project_root(path.parent) for path in frontier}
+            stems = {path.stem if path.name != "__init__.py" else path.parent.name for path in frontier}
+            pattern = re.compile(rb"\b(?:import|from)\b[^\n]*\b(?:" + b"|".join(map(_bytes_name, sorted(stems))) + rb")\b")
+            dotted = re.compile(rb"\b(?:" + b"|".join(map(_bytes_name, sorted(stems))) + rb")\b")
+            wanted = set(frontier)
+            for root in roots:
+                for path in self.python_files(root):
+                    if path in reached:
+                        continue
+                    data = self.content(path)
+                    if pattern.search(data) is None and not (b"import (" in data and dotted.search(data)):
+                        continue
+                    if self._imports_any(path, wanted):
+                        found.append(path)
+            for path in found:
+                reached.add(path)
+                result.add(path)
+            frontier = found
+        return sorted(result)
+
+    def _imports_any(self, path: Path, targets: set[Path]) -> bool:
+        file = self.file(path)
+        if isinstance(file, BadInput):
+            return False
+        for node in ast.walk(file.text.tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    if self._is_target(self.find(path, alias.name, 0), targets):
+                        return True
+            elif isinstance(node, ast.ImportFrom):
+                base = self.find(path, node.module or "", node.level)
+                if self._is_target(base, targets):
+                    return True
+                if base is not None and base.is_dir():
+                    for alias in node.names:
+                        if self._is_target(self.member(base, alias.name), targets):
+                            return True
+        return False
+
+    @staticmethod
+    def _is_target(found: Path | None, targets: set[Path]) -> bool:
+        return found is not None and (found in targets or found / "__init__.py" in targets)
+
+    def attribute_reads(
+        self, root: Path, name: str
+    ) -> tuple[tuple[Path, ast.Attribute, str | None, str | None], ...]:
+        """Every place below `root` that reads `.name`: file, node, class around it, function around it.
+
+        A string literal equal to the name, or one that starts a dotted path with it, may be a read by name and is
+        given as well (with the string's position).
+        """
+        key = (root, name)
+        known = self._readers.get(key)
+        if known is not None:
+            return known
+        spelled = name.encode()
+        pattern = re.compile(rb"(?:\.\s*|[\"'])" + re.escape(spelled) + rb"\b")
+        found: list[tuple[Path, ast.Attribute, str | None, str | None]] = []
+        for path in self.python_files(root):
+            data = self.content(path)
+            if len(data) > _ATTRIBUTE_FILE_LIMIT or pattern.search(data) is None:
+                continue
+            file = self.file(path)
+            if not isinstance(file, BadInput):
+                _collect_reads(file.text.tree, path, name, None, None, found)
+        result = self._readers[key] = tuple(found)
+        return result
+
+
+def _bytes_name(name: str) -> bytes:
+    return re.escape(name.encode())
+
+
+def _collect_reads(
+    node: ast.AST,
+    path: Path,
+    name: str,
+    cls: str | None,
+    function: str | None,
+    found: list[tuple[Path, ast.Attribute, str | None, str | None]],
+) -> None:
+    stack: list[tuple[ast.AST, str | None, str | None]] = [(node, cls, function)]
+    while stack:
+        node, cls, function = stack.pop()
+        if isinstance(node, ast.ClassDef):
+            cls, function = node.name, None
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            function = node.name if function is None else function
+        elif isinstance(node, ast.Attribute):
+            if node.attr == name and isinstance(node.ctx, ast.Load):
+                found.append((path, node, cls, function))
+        elif isinstance(node, ast.Constant):
+            value = node.value
+            if isinstance(value, str) and (value == name or value.startswith(f"{name}.")):
+                read = ast.Attribute(value=node, attr=name, ctx=ast.Load())
+                ast.copy_location(read, node)
+                found.append((path, read, cls, function))
+        for child in ast.iter_child_nodes(node):
+            stack.append((child, cls, function))
+
+
+def _in_test_suite(path: Path, root: Path) -> bool:
+    try:
+        folders = path.relative_to(root).parts[:-1]
+    except ValueError:
+        folders = ()
+    return path.name.startswith("test_") or path.name.endswith("_test.py") or "tests" in folders or "test" in folders

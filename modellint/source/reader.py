@@ -1,0 +1,97 @@
+"""Files in, facts out: the entrance to the static reader."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from modellint.facts.reading import BadInput, NotFollowed, Reading
+from modellint.source import (
+    discarded_value,
+    forward_use,
+    loss_use,
+    module_class,
+    module_instance,
+    parameter_fill,
+    torch_call,
+    training_loop,
+)
+from modellint.source.interpreter import Interpreter
+from modellint.source.places import Places
+from modellint.source.project import Project
+from modellint.source.text import mentions_torch
+
+_READERS = (
+    module_class, module_instance, loss_use, forward_use, training_loop, parameter_fill, torch_call, discarded_value,
+)  # fmt: skip
+# Deep but valid code (a sum of 900 terms, 500 `elif`) recurses deeply here and in the interpreter.
+_STACK = 512 * 1024 * 1024
+_RECURSION = 30_000
+
+
+def read_files(
+    files: Sequence[Path], *, cwd: Path, stdin: tuple[str, bytes] | None = None
+) -> Reading:
+    """Read files and the files of their projects that they are connected with.
+
+    `stdin` is the name and content of a file that is not on the disk. Facts come in the order of the files; those of
+    files that import a given one are included, since what is wrong in a model may only show where it is trained.
+    Never raises for bad input: what cannot be read comes back as `bad_input`.
+    """
+    reading = Reading()
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(_RECURSION)
+        try:
+            _read(files, cwd, stdin, reading)
+        except BaseException as error:
+            failure.append(error)
+        finally:
+            sys.setrecursionlimit(limit)
+
+    size = threading.stack_size(_STACK)
+    try:
+        thread = threading.Thread(target=run, name="modellint-reader")
+        thread.start()
+    finally:
+        threading.stack_size(size)
+    thread.join()
+    if failure:
+        raise failure[0]
+    return reading
+
+
+def _read(files: Sequence[Path], cwd: Path, stdin: tuple[str, bytes] | None, reading: Reading) -> None:
+    given = {cwd / stdin[0]: stdin[1]} if stdin is not None else {}
+    project = Project(cwd, given)
+    interpreter = Interpreter(project)
+    wanted = [*files, *given]
+    entries: list[Path] = []
+    for path in wanted:
+        data = project.content(path)
+        if mentions_torch(data) or (not data and path not in given):
+            entries.append(path)
+        else:
+            reading.skipped += 1
+    connected = [path for path in project.importers(entries) if mentions_torch(project.content(path))]
+    known = set(entries)
+    for path in sorted({*entries, *connected}):
+        file = project.file(path)
+        if isinstance(file, BadInput):
+            if path in known:
+                reading.bad_input.append(file)
+                reading.checked += 1
+            continue
+        if path in known:
+            reading.checked += 1
+        interpreter.run_file(file)
+        places = Places(interpreter, file.records, file)
+        for reader in _READERS:
+            reading.facts.extend(reader.read(places))
+        for site, text, reason in file.records.not_followed.values():
+            if hasattr(site.node, "lineno"):
+                reading.not_followed.append(NotFollowed(places.span(site), text, reason))

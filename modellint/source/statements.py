@@ -1,0 +1,636 @@
+"""Statements: what running code does to the state."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from modellint.source.expressions import UNROLL, Expressions
+from modellint.source.machine import Conditions, Frame, taints
+from modellint.source.project import SourceFile
+from modellint.source.records import Alternatives, LoopRecord
+from modellint.source.values import (
+    NONE,
+    Choice,
+    ClassValue,
+    Const,
+    ContextValue,
+    DictValue,
+    External,
+    FileValue,
+    FunctionValue,
+    IterationValue,
+    LoaderValue,
+    Method,
+    ModuleValue,
+    ObjectValue,
+    Scope,
+    SequenceValue,
+    Site,
+    Tensor,
+    Unknown,
+    Value,
+    const,
+    sequence,
+)
+
+RETURN, BREAK, CONTINUE, RAISE = "return", "break", "continue", "raise"
+
+
+class Statements(Expressions):
+    """Runs statements. Each returns None when control falls through, else what ended the block."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._execute: dict[type, Callable[[Any], str | None]] = {
+            ast.Expr: self._expression_statement,
+            ast.Assign: self._assign_statement,
+            ast.AnnAssign: self._annotated_assignment,
+            ast.AugAssign: self._augmented_assignment,
+            ast.If: self._if,
+            ast.For: self._for,
+            ast.AsyncFor: self._for,
+            ast.While: self._while,
+            ast.With: self._with,
+            ast.AsyncWith: self._with,
+            ast.Return: self._return,
+            ast.FunctionDef: self._function,
+            ast.AsyncFunctionDef: self._function,
+            ast.ClassDef: self._class,
+            ast.Import: self._import,
+            ast.ImportFrom: self._import_from,
+            ast.Try: self._try,
+            ast.TryStar: self._try,
+            ast.Raise: self._raise,
+            ast.Assert: self._assert,
+            ast.Delete: self._delete,
+            ast.Pass: lambda node: None,
+            ast.Global: self._global,
+            ast.Nonlocal: self._nonlocal,
+            ast.Break: self._break,
+            ast.Continue: self._continue,
+            ast.Match: self._match,
+        }
+
+    # What the classes below provide.
+
+    def set_attribute(self, target: Value, name: str, value: Value, node: ast.AST) -> None:
+        raise NotImplementedError
+
+    def set_item(self, target: Value, index: Value, value: Value, node: ast.AST) -> None:
+        raise NotImplementedError
+
+    def enter_context(self, value: Value, node: ast.AST) -> tuple[Value, Callable[[], None] | None]:
+        raise NotImplementedError
+
+    def library_is_module(self, name: str) -> bool:
+        raise NotImplementedError
+
+    def discarded(self, value: Method, node: ast.Attribute) -> None:
+        raise NotImplementedError
+
+    def load(self, file: SourceFile) -> None:
+        raise NotImplementedError
+
+    def framework(self) -> str | None:
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------- blocks
+
+    def run_block(self, statements: Sequence[ast.stmt]) -> str | None:
+        """Run statements in order."""
+        for statement in statements:
+            self.steps += 1
+            if self.steps > self.budget:
+                self.tick(0)
+            end = self._execute[type(statement)](statement)
+            if end is not None:
+                return end
+        return None
+
+    def _expression_statement(self, node: ast.Expr) -> str | None:
+        value = node.value
+        if isinstance(value, ast.Constant):
+            return None
+        result = self.eval(value)
+        if isinstance(value, ast.Attribute) and isinstance(result, Method):
+            self.discarded(result, value)
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute | ast.Name):
+            called = value.func.attr if isinstance(value.func, ast.Attribute) else value.func.id
+            if called in ("exit", "_exit") and isinstance(result, Unknown):
+                return RAISE
+        return None
+
+    # ---------------------------------------------------------------- assignments
+
+    def assign(self, target: ast.AST, value: Value) -> None:
+        """Bind a target."""
+        if isinstance(target, ast.Name):
+            scope = self.frame.scope
+            if scope.elsewhere is not None:
+                scope = scope.elsewhere.get(target.id, scope)
+            self.put(scope.names, target.id, value)
+        elif isinstance(target, ast.Attribute):
+            self.set_attribute(self.eval(target.value), target.attr, value, target)
+        elif isinstance(target, ast.Subscript):
+            container = self.eval(target.value)
+            self.set_item(container, self.eval(target.slice), value, target)
+        elif isinstance(target, ast.Tuple | ast.List):
+            self._unpack(target.elts, value, target)
+        elif isinstance(target, ast.Starred):
+            self.assign(target.value, value)
+
+    def _unpack(self, targets: list[ast.expr], value: Value, node: ast.AST) -> None:
+        starred = next((i for i, t in enumerate(targets) if isinstance(t, ast.Starred)), None)
+        if isinstance(value, Choice):
+            sequences = [o for o in value.options if isinstance(o, SequenceValue) and len(o.items) == len(targets)]
+            if sequences and starred is None:
+                value = sequence("tuple", tuple(self.join([s.items[i] for s in sequences]) for i in range(len(targets))))
+        if isinstance(value, SequenceValue) and value.complete:
+            items = list(value.items)
+            if starred is None and len(items) == len(targets):
+                for target, item in zip(targets, items, strict=True):
+                    self.assign(target, item)
+                return
+            if starred is not None and len(items) >= len(targets) - 1:
+                after = len(targets) - 1 - starred
+                for target, item in zip(targets[:starred], items[:starred], strict=False):
+                    self.assign(target, item)
+                middle = items[starred : len(items) - after]
+                self.assign(targets[starred], sequence("list", tuple(middle)))
+                for target, item in zip(targets[starred + 1 :], items[len(items) - after :], strict=False):
+                    self.assign(target, item)
+                return
+        if isinstance(value, Tensor):
+            # A batch of a loader, or a tensor taken apart along its first axis.
+            for target in targets:
+                part = Tensor(forwards=value.forwards, losses=value.losses, origin=value.origin, device=value.device)
+                part.producer = None
+                self.assign(target, part)
+            return
+        for index, target in enumerate(targets):
+            if isinstance(value, Unknown):
+                self.assign(target, value.child(("item", index)))
+            else:
+                self.assign(target, self.unknown(node, "unpacked from something unknown", value))
+
+    def _assign_statement(self, node: ast.Assign) -> str | None:
+        value = self.eval(node.value)
+        for target in node.targets:
+            self.assign(target, value)
+        return None
+
+    def _annotated_assignment(self, node: ast.AnnAssign) -> str | None:
+        if node.value is not None:
+            self.assign(node.target, self.eval(node.value))
+        return None
+
+    def _augmented_assignment(self, node: ast.AugAssign) -> str | None:
+        target = node.target
+        right = self.eval(node.value)
+        old = self.eval(ast.copy_location(_as_load(target), target))
+        if isinstance(old, SequenceValue) and isinstance(node.op, ast.Add):
+            exact, items = self.iterate(right, node.value)
+            self.put(old.box, "items", old.items + tuple(items))
+            self.put(old.box, "complete", old.complete and exact)
+            return None
+        if isinstance(old, ModuleValue) and old.is_container and isinstance(node.op, ast.Add):
+            self.call(Method(old, "extend"), self._positional(node, right), node)
+            return None
+        self.assign(target, self.binary_operation(node, node.op, old, right))
+        return None
+
+    def _positional(self, node: ast.AST, *values: Value) -> Any:
+        from modellint.source.expressions import positional
+
+        return positional(node, *values)
+
+    def _delete(self, node: ast.Delete) -> str | None:
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                self.drop(self.frame.scope.names, target.id)
+            elif isinstance(target, ast.Attribute):
+                owner = self.eval(target.value)
+                if isinstance(owner, ModuleValue | ObjectValue):
+                    self.drop(owner.attrs, target.attr)
+            elif isinstance(target, ast.Subscript):
+                self.eval(target.value)
+        return None
+
+    def _global(self, node: ast.Global) -> str | None:
+        scope = self.frame.scope
+        if scope is not self.file.scope:
+            scope.elsewhere = {**(scope.elsewhere or {}), **dict.fromkeys(node.names, self.file.scope)}
+        return None
+
+    def _nonlocal(self, node: ast.Nonlocal) -> str | None:
+        scope = self.frame.scope
+        for name in node.names:
+            outer = scope.parent
+            while outer is not None and name not in outer.names:
+                outer = outer.parent
+            if outer is not None:
+                scope.elsewhere = {**(scope.elsewhere or {}), name: outer}
+        return None
+
+    # ---------------------------------------------------------------- branches
+
+    def _if(self, node: ast.If) -> str | None:
+        # `elif` chains of 500 arms: walk them without recursion as long as each test is decided.
+        while True:
+            decided, when_true, when_false = self.condition(node.test)
+            if decided is None:
+                break
+            if decided:
+                self.decide(node.test, True, *node.orelse)
+                return self.run_block(node.body)
+            self.decide(node.test, False, *node.body)
+            if len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
+                node = node.orelse[0]
+                continue
+            return self.run_block(node.orelse)
+        body, orelse = node.body, node.orelse
+        return self.arms([lambda: self.run_block(body), lambda: self.run_block(orelse)], [when_true, when_false])
+
+    def _match(self, node: ast.Match) -> str | None:
+        subject = self.eval(node.subject)
+        runs: list[Callable[[], str | None]] = []
+        exhaustive = False
+        for case in node.cases:
+            pattern = case.pattern
+            if isinstance(pattern, ast.MatchValue) and case.guard is None and isinstance(subject, Const):
+                wanted = self.eval(pattern.value)
+                if isinstance(wanted, Const):
+                    if wanted.value == subject.value and not runs:
+                        return self.run_block(case.body)
+                    if wanted.value != subject.value:
+                        continue
+            if isinstance(pattern, ast.MatchAs) and pattern.pattern is None and case.guard is None:
+                exhaustive = True
+
+            def run(case: ast.match_case = case) -> str | None:
+                for part in ast.walk(case.pattern):
+                    name = getattr(part, "name", None) or getattr(part, "rest", None)
+                    if isinstance(name, str):
+                        self.put(self.frame.scope.names, name, self.unknown(case.pattern, "matched", subject))
+                return self.run_block(case.body)
+
+            runs.append(run)
+        if not runs:
+            return None
+        if len(runs) == 1 and exhaustive:
+            return runs[0]()
+        if not exhaustive:
+            runs.append(lambda: None)
+        return self.arms(runs, [()] * len(runs))
+
+    def _assert(self, node: ast.Assert) -> str | None:
+        decided, when_true, _ = self.condition(node.test)
+        if decided is None:
+            for key, outcome in when_true:
+                self.put(self.assumed, key, outcome)
+        return None
+
+    def _raise(self, node: ast.Raise) -> str | None:
+        if node.exc is not None:
+            self.eval(node.exc)
+        return RAISE
+
+    def _try(self, node: ast.Try) -> str | None:
+        """The body as if nothing failed, then what handlers do is looked at and forgotten."""
+        mark = len(self.log)
+        end = self.run_block(node.body)
+        if end is None and node.orelse:
+            end = self.run_block(node.orelse)
+        after = self.take(mark) if node.handlers else None
+        for handler in node.handlers:
+            handler_mark, trace, path = len(self.log), self.trace, self.path
+            self.trace = []
+            self.path = (*path, (self.new_branch(), 1))
+            self.undecided += 1
+            frame = self.frame
+            exits = len(frame.exits)
+            try:
+                if handler.type is not None:
+                    self.eval(handler.type)
+                if handler.name:
+                    self.put(frame.scope.names, handler.name, Unknown("an exception"))
+                self.run_block(handler.body)
+            finally:
+                handler_trace = self.trace
+                self.undecided -= 1
+                self.trace, self.path = trace, path
+                del frame.exits[exits:]
+                changes = self.take(handler_mark)
+            if handler_trace:
+                trace.append(Alternatives([(handler_trace, None), ([], None)]))
+            if after is not None:
+                # A name that only the handler binds (a fallback import) is bound afterwards.
+                for cell, change in changes.items():
+                    after.setdefault(cell, change)
+        if after is not None:
+            self.write_join([after])
+        if node.finalbody:
+            final = self.run_block(node.finalbody)
+            end = final or end
+        return end
+
+    # ---------------------------------------------------------------- loops
+
+    def _for(self, node: ast.For | ast.AsyncFor) -> str | None:
+        exact, elements = self.iterate(self.eval(node.iter), node.iter)
+        if isinstance(node.iter, ast.Call) and exact and len(elements) > 2 and self._is_plain_count(node.iter):
+            # `for epoch in range(10)` in a script: two rounds show what the others do. In a constructor each counts.
+            if not (self.frame.module is not None or self._appends(node)):
+                exact, elements = False, [Unknown("an index"), Unknown("an index")]
+        if not exact and len(elements) == 1:
+            elements = elements * 2
+        if not elements:
+            return self.run_block(node.orelse)
+        rounds: list[Callable[[], None]] = [lambda e=e: self.assign(node.target, e) for e in elements]  # type: ignore[misc]
+        end = self._rounds(node, rounds, node.body, exact)
+        if end is None and node.orelse:
+            end = self.run_block(node.orelse)
+        return end
+
+    @staticmethod
+    def _is_plain_count(node: ast.Call) -> bool:
+        function = node.func
+        return not (isinstance(function, ast.Name) and function.id in ("zip", "enumerate", "reversed", "sorted"))
+
+    @staticmethod
+    def _appends(node: ast.For | ast.AsyncFor) -> bool:
+        return any(isinstance(part, ast.Attribute) and part.attr in ("append", "add_module") for part in ast.walk(node))
+
+    def _while(self, node: ast.While) -> str | None:
+        decided, when_true, _ = self.condition(node.test)
+        if decided is False:
+            return self.run_block(node.orelse)
+
+        def again() -> None:
+            self.condition(node.test)
+
+        # The tests hold on entry, but what they compare changes in the body: nothing is assumed.
+        return self._rounds(node, [lambda: None, again], node.body, exact=False)
+
+    def _rounds(
+        self, node: ast.stmt, starts: Sequence[Callable[[], None]], body: list[ast.stmt], exact: bool
+    ) -> str | None:
+        record = LoopRecord(self.site(node), [], self.loops[-1] if self.loops else None, self.trace)  # type: ignore[arg-type]
+        record.framework = self.framework()
+        outer_trace, outer_loops, path = self.trace, self.loops, self.path
+        position = len(outer_trace)
+        self.loops = (*outer_loops, record)
+        end: str | None = None
+        try:
+            for start in starts:
+                self.trace = []
+                record.rounds.append(self.trace)
+                mark = len(self.log)
+                self.loop_exits.append((mark, [], self.undecided))
+                try:
+                    start()
+                    end = self.run_block(body)
+                finally:
+                    _, exits, _ = self.loop_exits.pop()
+                    self.path = path
+                if exits:
+                    ends = [*exits]
+                    if end is None:
+                        ends.insert(0, self.take(mark))
+                    else:
+                        self.take(mark)
+                    self.write_join(ends)
+                    end = None
+                if end in (RETURN, RAISE):
+                    break
+                if end == BREAK:
+                    end = None
+                    break
+                end = None
+        finally:
+            self.loops, self.trace = outer_loops, outer_trace
+            if any(record.rounds):
+                record.before = outer_trace[:position]
+                outer_trace.append(record)
+                self.records.loops.append(record)
+        return end
+
+    def _break(self, node: ast.Break) -> str | None:
+        return self._leave_round(BREAK)
+
+    def _continue(self, node: ast.Continue) -> str | None:
+        return self._leave_round(CONTINUE)
+
+    def _leave_round(self, how: str) -> str:
+        if self.loop_exits:
+            mark, exits, undecided = self.loop_exits[-1]
+            if self.undecided > undecided:
+                exits.append(self.snapshot(mark))
+        return how
+
+    # ---------------------------------------------------------------- with
+
+    def _with(self, node: ast.With | ast.AsyncWith) -> str | None:
+        leave: list[Callable[[], None]] = []
+        for item in node.items:
+            value = self.eval(item.context_expr)
+            entered, exit_ = self.enter_context(value, item.context_expr)
+            if exit_ is not None:
+                leave.append(exit_)
+            if item.optional_vars is not None:
+                self.assign(item.optional_vars, entered)
+        end = self.run_block(node.body)
+        for exit_ in reversed(leave):
+            exit_()
+        return end
+
+    # ---------------------------------------------------------------- functions and classes
+
+    def _return(self, node: ast.Return) -> str | None:
+        value = self.eval(node.value) if node.value is not None else NONE
+        self.leave_function(value)
+        return RETURN
+
+    def leave_function(self, value: Value) -> None:
+        """Remember a returned value, and the state it was returned in when other paths go on."""
+        frame = self.frame
+        if self.undecided > frame.depth:
+            frame.exits.append((value, self.snapshot(frame.mark)))
+        else:
+            frame.definite = True
+            frame.returned = value
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
+        value = self.make_function(node, None)
+        self.assign(ast.copy_location(ast.Name(node.name, ast.Store()), node), value)
+        return None
+
+    def make_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, owner: ClassValue | None) -> Value:
+        """The value of a `def`, decorators applied."""
+        arguments = node.args
+        defaults = tuple(self.eval(default) for default in arguments.defaults)
+        keyword_defaults = {
+            a.arg: self.eval(d)
+            for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+            if d is not None
+        }
+        decorators = tuple(self.eval(decorator) for decorator in node.decorator_list)
+        scope: Scope = self.frame.scope
+        if owner is not None and scope.parent is not None:
+            scope = scope.parent
+        function = FunctionValue(node, self.file, scope, node.name, defaults, keyword_defaults, owner, decorators)
+        if owner is None and scope is self.file.scope:
+            self.file.functions.append(function)
+        result: Value = function
+        for decorator in reversed(decorators):
+            if isinstance(decorator, FunctionValue):
+                wrapped = self.call(decorator, self._positional(node, result), node)
+                if isinstance(wrapped, FunctionValue):
+                    # A wrapper in another file still stands for this function: it keeps its class for `super()`.
+                    result = wrapped
+        return result
+
+    def _class(self, node: ast.ClassDef) -> str | None:
+        bases = [self.eval(base.value if isinstance(base, ast.Starred) else base) for base in node.bases]
+        for keyword in node.keywords:
+            self.eval(keyword.value)
+        for decorator in node.decorator_list:
+            self.eval(decorator)
+        frame = self.frame
+        outer = frame.scope
+        scope = Scope({}, outer, self.file)
+        cls = self._class_value(node, bases, scope)
+        frame.scope = scope
+        try:
+            for statement in node.body:
+                if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+                    self.put(scope.names, statement.name, self.make_function(statement, cls))
+                elif not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
+                    self.run_block([statement])
+        finally:
+            frame.scope = outer
+        if outer is self.file.scope:
+            self.file.functions.extend(
+                f for f in scope.names.values() if isinstance(f, FunctionValue) and f.owner is cls
+            )
+        self.assign(ast.copy_location(ast.Name(node.name, ast.Store()), node), cls)
+        return None
+
+    def _class_value(self, node: ast.ClassDef, bases: list[Value], scope: Scope) -> ClassValue:
+        project_bases = [base for base in bases if isinstance(base, ClassValue)]
+        library: list[str] = []
+        unknown = any(isinstance(base, Unknown | Choice) for base in bases)
+        for base in bases:
+            if isinstance(base, External):
+                library.append(base.name)
+            elif isinstance(base, ClassValue):
+                library.extend(base.library_bases)
+                unknown = unknown or base.unknown_base
+        is_module = any(base.is_module for base in project_bases) or any(
+            self.library_is_module(base.name) for base in bases if isinstance(base, External)
+        )
+        cls = ClassValue(node, self.file, node.name, tuple(bases), scope.names, unknown, tuple(library), is_module, ())
+        ancestors: list[ClassValue] = []
+        for base in project_bases:
+            for ancestor in base.mro:
+                if ancestor in ancestors:
+                    ancestors.remove(ancestor)
+                ancestors.append(ancestor)
+        cls.mro = (cls, *ancestors)
+        return cls
+
+    # ---------------------------------------------------------------- imports
+
+    def _import(self, node: ast.Import) -> str | None:
+        for alias in node.names:
+            path = self.project.find(self.file.path, alias.name, 0)
+            if path is None:
+                if alias.asname:
+                    self._bind(alias.asname, External(alias.name))
+                else:
+                    top = alias.name.split(".")[0]
+                    self._bind(top, External(top))
+            elif alias.asname:
+                self._bind(alias.asname, self.file_value(path, alias.name))
+            else:
+                top = alias.name.split(".")[0]
+                top_path = self.project.find(self.file.path, top, 0)
+                self._bind(top, self.file_value(top_path, top) if top_path else Unknown("an import"))
+        return None
+
+    def _bind(self, name: str, value: Value) -> None:
+        self.put(self.frame.scope.names, name, value)
+
+    def file_value(self, path: Any, dotted: str) -> Value:
+        """A file or package of the project as a value."""
+        if path.is_dir():
+            init = path / "__init__.py"
+            if init.is_file():
+                path = init
+            else:
+                return FileValue(None, path.as_posix())
+        file = self.project.file(path)
+        if not isinstance(file, SourceFile):
+            return Unknown(f"`{dotted}` cannot be read")
+        return FileValue(file, dotted)
+
+    def _import_from(self, node: ast.ImportFrom) -> str | None:
+        if node.module == "__future__":
+            return None
+        dotted = node.module or ""
+        path = self.project.find(self.file.path, dotted, node.level)
+        if path is None:
+            for alias in node.names:
+                name = alias.asname or alias.name
+                if alias.name == "*":
+                    continue
+                self._bind(name, External(f"{dotted}.{alias.name}") if not node.level else Unknown("an import"))
+            return None
+        source = self.file_value(path, dotted)
+        for alias in node.names:
+            if alias.name == "*":
+                if isinstance(source, FileValue) and source.file is not None:
+                    self.load(source.file)
+                    for key, value in list(source.file.scope.names.items()):
+                        if not key.startswith("_"):
+                            self._bind(key, value)
+                continue
+            self._bind(alias.asname or alias.name, self.import_member(source, alias.name))
+        return None
+
+    def import_member(self, source: Value, name: str) -> Value:
+        """`from source import name`."""
+        if not isinstance(source, FileValue):
+            return Unknown("an import from a file that cannot be read")
+        if source.file is not None:
+            self.load(source.file)
+            value = source.file.scope.names.get(name)
+            if value is not None:
+                return value
+            if source.file.path.name != "__init__.py":
+                return Unknown(f"`{name}` is not bound in {source.file.text.path}")
+            folder = source.file.path.parent
+        else:
+            from pathlib import Path
+
+            folder = Path(source.dotted)
+        member = self.project.member(folder, name)
+        return self.file_value(member, name) if member is not None else Unknown(f"an import of `{name}`")
+
+
+def _as_load(target: ast.expr) -> ast.expr:
+    if isinstance(target, ast.Name):
+        return ast.Name(target.id, ast.Load())
+    if isinstance(target, ast.Attribute):
+        return ast.Attribute(target.value, target.attr, ast.Load())
+    if isinstance(target, ast.Subscript):
+        return ast.Subscript(target.value, target.slice, ast.Load())
+    return target
+
+
+__all__ = [
+    "UNROLL", "Conditions", "ContextValue", "DictValue", "Frame", "IterationValue", "LoaderValue", "Site", "Statements",
+    "const", "taints",
+]  # fmt: skip
