@@ -14,6 +14,7 @@ from modellint.source.project import SourceFile
 from modellint.source.records import CallTrace
 from modellint.source.statements import RAISE, Statements
 from modellint.source.values import (
+    Cells,
     NONE,
     BoundMethod,
     Choice,
@@ -182,7 +183,7 @@ class Calls(Statements):
         if copied is None:
             copied = ModuleValue(self.new_key(), module.name, module.cls, module.site, module.spec, module.arguments)
             known[id(module)] = copied
-            copied.state = dict(module.state)
+            copied.state.update(module.state)
             copied.element_sites = module.element_sites
             copied.complete = module.complete
             copied.from_outside = module.from_outside
@@ -236,7 +237,7 @@ class Calls(Statements):
         self, function: FunctionValue, receiver: Value | None, scope: Scope, node: ast.AST, run: Callable[[], None]
     ) -> Value:
         module = receiver if isinstance(receiver, ModuleValue) else None
-        frame = Frame(function.name, scope, len(self.log), self.undecided, function, module, Site(self.file, node))
+        frame = Frame(function.name, scope, self.mark(), self.undecided, function, module, Site(self.file, node))
         file, path, trace, loop_exits = self.file, self.path, self.trace, self.loop_exits
         assumed = dict(self.assumed)
         self.frames.append(frame)
@@ -302,7 +303,7 @@ class Calls(Statements):
                 bound.setdefault(name, keywords.pop(name))
         if arguments.kwarg is not None:
             rest: dict[object, Value] = dict(keywords)
-            bound[arguments.kwarg.arg] = DictValue(rest, {"complete": not call.open}, self.site(node))
+            bound[arguments.kwarg.arg] = DictValue(Cells(rest), Cells({"complete": not call.open}), self.site(node))
         first_default = len(names) - len(function.defaults)
         for index, name in enumerate(names):
             if name not in bound:
@@ -603,7 +604,7 @@ class Calls(Statements):
                     else:
                         complete = False
         items.update(call.keywords)
-        return DictValue(items, {"complete": complete}, self.site(node))
+        return DictValue(Cells(items), Cells({"complete": complete}), self.site(node))
 
     def _call_builtin(self, name: str, call: CallArguments, node: ast.AST) -> Value:
         values = call.positional
@@ -771,7 +772,7 @@ class Calls(Statements):
         self.flow, self.trace, self.loops, self.loop_exits, self.log = {"grad": (True, None)}, [], (), [], []
         self.records = file.records = Records()
         self.steps, self.budget = 0, self.entry_budget(file)
-        self.frames.append(Frame("", file.scope, 0, 0))
+        self.frames.append(Frame("", file.scope, self.mark(), 0))
         try:
             for statement in file.text.tree.body:
                 if _is_main_guard(statement):

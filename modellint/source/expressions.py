@@ -11,6 +11,7 @@ from modellint.facts.forward_use import Mode, SignKind
 from modellint.facts.loss_use import OutputKind
 from modellint.source.machine import Conditions, Machine, taints
 from modellint.source.values import (
+    Cells,
     FALSE,
     NONE,
     TRUE,
@@ -585,7 +586,7 @@ class Expressions(Machine):
             else:
                 items[("unknown key", len(items))] = value
                 complete = False
-        return DictValue(items, {"complete": complete}, self.site(node))
+        return DictValue(Cells(items), Cells({"complete": complete}), self.site(node))
 
     def _subscript(self, node: ast.Subscript) -> Value:
         value = self.eval(node.value)
@@ -852,7 +853,7 @@ class Expressions(Machine):
                 items[("unknown key", unknown_keys)] = value
 
         complete = self._in_own_scope(node.generators, produce)
-        return DictValue(items, {"complete": complete and not unknown_keys}, self.site(node))
+        return DictValue(Cells(items), Cells({"complete": complete and not unknown_keys}), self.site(node))
 
     # ---------------------------------------------------------------- calls
 

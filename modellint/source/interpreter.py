@@ -19,7 +19,7 @@ from modellint.facts.forward_use import Mode, SignKind
 from modellint.facts.loss_use import Expects, OutputKind
 from modellint.facts.training_loop import EventKind
 from modellint.source.expressions import CallArguments, positional
-from modellint.source.machine import Frame, OutOfBudget, taints
+from modellint.source.machine import Frame, Mark, OutOfBudget, taints
 from modellint.source.modules import Modules, _copied
 from modellint.source.project import SourceFile
 from modellint.source.records import (
@@ -46,6 +46,7 @@ from modellint.source.torch_api.losses import LOSSES
 from modellint.source.torch_api.names import canonical
 from modellint.source.torch_api.optimizers import OPTIMIZERS, SCALERS, SCHEDULERS
 from modellint.source.values import (
+    Cells,
     FALSE,
     NONE,
     UNMOVED,
@@ -125,8 +126,8 @@ class Interpreter(Modules):
         self.load(file)
         self.file = file
         self.records = file.records
-        mark = len(self.log)
-        self.frames = [Frame("", file.scope, 0, 0)]
+        mark = self.mark()
+        self.frames = [Frame("", file.scope, mark, 0)]
         self.trace = []
         for block in file.main_blocks:
             self._bounded(file, block, lambda block=block: self.run_block(block.body))  # type: ignore[misc]
@@ -136,7 +137,13 @@ class Interpreter(Modules):
             self._enter(file, function, None)
         self._enter_classes(file)
         self.frames = []
-        self.take(mark)
+        self._before = mark
+
+    _before: Mark = (0, 0)
+
+    def forget(self) -> None:
+        """Undo what the last file did to others, so that each file is run from the same state."""
+        self.take(self._before)
 
     def _bounded(self, file: SourceFile, node: ast.AST, run: Callable[[], object]) -> None:
         self.steps, self.budget = 0, self.entry_budget(file)
@@ -151,7 +158,7 @@ class Interpreter(Modules):
 
     def _enter(self, file: SourceFile, function: FunctionValue, receiver: Value | None) -> None:
         """Enter a function that nobody calls, with its annotations and UNKNOWN."""
-        mark = len(self.log)
+        mark = self.mark()
         call = CallArguments(function.node)
         arguments = function.node.args
         names = [*arguments.posonlyargs, *arguments.args]
@@ -182,7 +189,7 @@ class Interpreter(Modules):
         if annotation is None or isinstance(annotation, ast.Constant):
             return Unknown(f"`{argument.arg}` of {function.name}, which nobody calls", text=argument.arg)
         if isinstance(annotation, ast.Attribute | ast.Name):
-            frame = Frame("", function.closure, len(self.log), self.undecided)
+            frame = Frame("", function.closure, self.mark(), self.undecided)
             self.frames.append(frame)
             self.steps, self.budget = 0, 100
             file, self.file = self.file, function.file
@@ -209,7 +216,7 @@ class Interpreter(Modules):
             fresh = [f for f in methods if f.node not in file.entered]
             if not fresh:
                 continue
-            mark = len(self.log)
+            mark = self.mark()
             receiver = self._outside_instance(file, cls)
             forward = cls.lookup("forward")
             if cls.is_module and isinstance(forward, FunctionValue) and forward.node not in file.entered:
@@ -1058,7 +1065,7 @@ class Interpreter(Modules):
                 self.put(value.items, key_name, item)
             return NONE
         if name == "copy":
-            return DictValue(dict(value.items), dict(value.box), value.site)
+            return DictValue(Cells(value.items), Cells(value.box), value.site)
         return self.unknown(node, f"the result of `{name}`", value, *call.values())
 
     def _constant_method(self, value: Const, name: str, call: CallArguments) -> Value:

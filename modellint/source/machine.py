@@ -32,6 +32,7 @@ from modellint.source.records import (
     Records,
 )
 from modellint.source.values import (
+    Cells,
     Choice,
     Const,
     DictValue,
@@ -46,11 +47,14 @@ from modellint.source.values import (
     Tensor,
     Unknown,
     Value,
+    now,
     sequence,
 )
 
 MISSING: Any = object()
 Changes = dict[tuple[int, object], tuple[dict[Any, Any], object, Any]]
+Mark = tuple[int, int]
+"""A length of the journal and a moment."""
 Conditions = tuple[tuple[Key, bool], ...]
 """What holds in an arm: canonical tests with their outcome."""
 
@@ -68,7 +72,7 @@ class Frame:
         self,
         name: str,
         scope: Scope,
-        mark: int,
+        mark: Mark,
         depth: int,
         function: FunctionValue | None = None,
         module: ModuleValue | None = None,
@@ -77,7 +81,7 @@ class Frame:
         self.name = name
         self.scope = scope
         self.mark = mark
-        """Length of the journal at its start."""
+        """The state at its start."""
         self.depth = depth
         """Undecided branches around its start."""
         self.function = function
@@ -124,7 +128,7 @@ class Machine:
         self.steps = 0
         self.budget = 0
         self.loops: tuple[object, ...] = ()
-        self.loop_exits: list[tuple[int, list[Changes], int]] = []
+        self.loop_exits: list[tuple[Mark, list[Changes], int]] = []
         self.file: SourceFile = None  # type: ignore[assignment]
         self._branch_ids = 0
         self._keys = 0
@@ -176,12 +180,19 @@ class Machine:
             self.log.append((target, key, target[key]))
             del target[key]
 
-    def take(self, mark: int) -> Changes:
-        """Undo all writes since `mark` and hand them over."""
+    def mark(self) -> Mark:
+        """The state as it is now, to come back to."""
+        return len(self.log), now()
+
+    def take(self, mark: Mark) -> Changes:
+        """Undo all writes since `mark` and hand them over; objects that were born since keep theirs."""
         log = self.log
+        start, moment = mark
         changes: Changes = {}
-        for index in range(len(log) - 1, mark - 1, -1):
+        for index in range(len(log) - 1, start - 1, -1):
             target, key, old = log[index]
+            if type(target) is Cells and target.born > moment:
+                continue
             cell = (id(target), key)
             if cell not in changes:
                 changes[cell] = (target, key, target.get(key, MISSING))
@@ -189,13 +200,13 @@ class Machine:
                 target.pop(key, None)
             else:
                 target[key] = old
-        del log[mark:]
+        del log[start:]
         return changes
 
-    def snapshot(self, mark: int) -> Changes:
+    def snapshot(self, mark: Mark) -> Changes:
         """What was written since `mark`, left in place."""
         changes: Changes = {}
-        for target, key, _ in self.log[mark:]:
+        for target, key, _ in self.log[mark[0] :]:
             cell = (id(target), key)
             if cell not in changes:
                 changes[cell] = (target, key, target.get(key, MISSING))
@@ -273,7 +284,7 @@ class Machine:
         self.undecided += 1
         try:
             for index, run in enumerate(runs):
-                mark = len(self.log)
+                mark = self.mark()
                 self.trace = []
                 if conditional:
                     self.path = (*path, (branch, index))

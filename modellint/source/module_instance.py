@@ -87,6 +87,8 @@ def _excluded_by(places: Places, module: ModuleValue, cls: ClassValue, name: str
     family = {ancestor.name for ancestor in cls.mro}
     branches: dict[int, Branch] = {}
     for path, node, class_name, function in places.project.attribute_reads(root, name):
+        if not module.from_outside and not places.project.connected(root, cls.file.path, path):
+            continue  # the instance cannot get there
         if class_name is not None and isinstance(node.value, ast.Name) and node.value.id == "self":
             if class_name not in family and not _descends(places, path, class_name, family):
                 continue

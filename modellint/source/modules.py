@@ -22,6 +22,7 @@ from modellint.source.torch_api.frameworks import framework_of
 from modellint.source.torch_api.layers import LAYERS
 from modellint.source.torch_api.names import canonical
 from modellint.source.values import (
+    Cells,
     NONE,
     TRUE,
     UNMOVED,
@@ -697,7 +698,7 @@ class Modules(Calls):
             items = tuple(self.tag(item, record, module, node) for item in value.items)
             return sequence(value.kind, items, value.complete, value.site)
         if isinstance(value, DictValue):
-            return DictValue({k: self.tag(v, record, module, node) for k, v in value.items.items()}, dict(value.box), value.site)
+            return DictValue(Cells({k: self.tag(v, record, module, node) for k, v in value.items.items()}), Cells(value.box), value.site)
         if isinstance(value, Choice):
             return Choice(tuple(self.tag(option, record, module, node) for option in value.options))
         if isinstance(value, Const):

@@ -68,6 +68,8 @@ class Project:
         self._exists: dict[Path, str] = {}
         self._trees: dict[Path, list[Path]] = {}
         self._bytes: dict[Path, bytes] = {}
+        self._imports: dict[Path, frozenset[Path]] = {}
+        self._groups: dict[Path, dict[Path, int]] = {}
         self._readers: dict[tuple[Path, str], tuple[tuple[Path, ast.Attribute, str | None, str | None], ...]] = {}
 
     def shown(self, path: Path) -> str:
@@ -222,27 +224,53 @@ class Project:
         return sorted(result)
 
     def _imports_any(self, path: Path, targets: set[Path]) -> bool:
-        file = self.file(path)
-        if isinstance(file, BadInput):
-            return False
-        for node in ast.walk(file.text.tree):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    if self._is_target(self.find(path, alias.name, 0), targets):
-                        return True
-            elif isinstance(node, ast.ImportFrom):
-                base = self.find(path, node.module or "", node.level)
-                if self._is_target(base, targets):
-                    return True
-                if base is not None and base.is_dir():
-                    for alias in node.names:
-                        if self._is_target(self.member(base, alias.name), targets):
-                            return True
-        return False
+        return not targets.isdisjoint(self.imports(path))
 
-    @staticmethod
-    def _is_target(found: Path | None, targets: set[Path]) -> bool:
-        return found is not None and (found in targets or found / "__init__.py" in targets)
+    def imports(self, path: Path) -> frozenset[Path]:
+        """The files of the project that a file imports, anywhere in it."""
+        known = self._imports.get(path)
+        if known is not None:
+            return known
+        found: set[Path | None] = set()
+        file = self.file(path)
+        if not isinstance(file, BadInput):
+            for node in ast.walk(file.text.tree):
+                if isinstance(node, ast.Import):
+                    found.update(self.find(path, alias.name, 0) for alias in node.names)
+                elif isinstance(node, ast.ImportFrom):
+                    base = self.find(path, node.module or "", node.level)
+                    found.add(base)
+                    if base is not None and base.suffix != ".py":
+                        found.update(self.member(base, alias.name) for alias in node.names)
+        files = frozenset(p if p.suffix == ".py" else p / "__init__.py" for p in found if p is not None)
+        self._imports[path] = files
+        return files
+
+    def connected(self, root: Path, a: Path, b: Path) -> bool:
+        """Whether imports, in whichever direction, lead from one file to the other."""
+        if a == b:
+            return True
+        groups = self._groups.get(root)
+        if groups is None:
+            groups = self._groups[root] = self._components(root)
+        return a in groups and groups[a] == groups.get(b)
+
+    def _components(self, root: Path) -> dict[Path, int]:
+        links: dict[Path, set[Path]] = {}
+        for path in self.python_files(root):
+            links.setdefault(path, set())
+            for other in self.imports(path):
+                links[path].add(other)
+                links.setdefault(other, set()).add(path)
+        groups: dict[Path, int] = {}
+        for number, start in enumerate(links):
+            stack = [start]
+            while stack:
+                path = stack.pop()
+                if path not in groups:
+                    groups[path] = number
+                    stack.extend(links[path])
+        return groups
 
     def attribute_reads(
         self, root: Path, name: str

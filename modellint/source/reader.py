@@ -95,3 +95,4 @@ def _read(files: Sequence[Path], cwd: Path, stdin: tuple[str, bytes] | None, rea
         for site, text, reason in file.records.not_followed.values():
             if hasattr(site.node, "lineno"):
                 reading.not_followed.append(NotFollowed(places.span(site), text, reason))
+        interpreter.forget()

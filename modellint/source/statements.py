@@ -299,13 +299,13 @@ class Statements(Expressions):
 
     def _try(self, node: ast.Try) -> str | None:
         """The body as if nothing failed, then what handlers do is looked at and forgotten."""
-        mark = len(self.log)
+        mark = self.mark()
         end = self.run_block(node.body)
         if end is None and node.orelse:
             end = self.run_block(node.orelse)
         after = self.take(mark) if node.handlers else None
         for handler in node.handlers:
-            handler_mark, trace, path = len(self.log), self.trace, self.path
+            handler_mark, trace, path = self.mark(), self.trace, self.path
             self.trace = []
             self.path = (*path, (self.new_branch(), 1))
             self.undecided += 1
@@ -387,7 +387,7 @@ class Statements(Expressions):
             for start in starts:
                 self.trace = []
                 record.rounds.append(self.trace)
-                mark = len(self.log)
+                mark = self.mark()
                 self.loop_exits.append((mark, [], self.undecided))
                 try:
                     start()

@@ -9,6 +9,7 @@ taken back and joined.
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,6 +40,24 @@ class Trail(NamedTuple):
     text: str
     previous: Trail | None
     length: int
+
+
+_births = itertools.count(1)
+
+
+def now() -> int:
+    """A moment; later calls give larger numbers."""
+    return next(_births)
+
+
+class Cells(dict[Any, Any]):
+    """Journalled state of one object. What is born in a branch is nobody else's: it needs no undoing."""
+
+    __slots__ = ("born",)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.born = next(_births)
 
 
 class Value:
@@ -206,8 +225,8 @@ class ModuleValue(Value):
     site: Site | None
     spec: LayerSpec | None
     arguments: dict[str, Value]
-    attrs: dict[str, Value] = field(default_factory=dict)
-    state: dict[str, Any] = field(default_factory=dict)
+    attrs: dict[str, Value] = field(default_factory=Cells)
+    state: dict[str, Any] = field(default_factory=Cells)
     """Journalled: `modes`, `device`, `frozen`, `fill:weight` and the like."""
     element_sites: dict[str, Site] = field(default_factory=dict)
     complete: bool = True
@@ -263,7 +282,7 @@ class ObjectValue(Value):
 
     cls: ClassValue
     site: Site | None
-    attrs: dict[str, Value] = field(default_factory=dict)
+    attrs: dict[str, Value] = field(default_factory=Cells)
 
 
 @dataclass(slots=True, eq=False)
@@ -272,7 +291,7 @@ class LibraryObject(Value):
 
     name: str
     site: Site | None
-    attrs: dict[str, Value] = field(default_factory=dict)
+    attrs: dict[str, Value] = field(default_factory=Cells)
     forwards: frozenset[ForwardRecord] = frozenset()
     losses: frozenset[LossRecord] = frozenset()
 
@@ -340,7 +359,7 @@ class SequenceValue(Value):
 
 def sequence(kind: str, items: tuple[Value, ...], complete: bool = True, site: Site | None = None) -> SequenceValue:
     """A new list, tuple or set."""
-    return SequenceValue(kind, {"items": items, "complete": complete}, site)
+    return SequenceValue(kind, Cells({"items": items, "complete": complete}), site)
 
 
 @dataclass(slots=True, eq=False)

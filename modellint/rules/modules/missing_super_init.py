@@ -54,16 +54,18 @@ class MissingSuperInit(Rule):
         if cls.first_registration is None:
             return
         how = "before" if late else "without"
-        related = []
-        if late and cls.super_place is not None:
-            related.append(Note(cls.super_place, "called only here"))
-        elif not late and cls.first_registration_place is not None:
-            related.append(Note(cls.init_place, "this constructor never calls super().__init__()", cause=True))
+        needs = "needs the tables that nn.Module.__init__ makes"
+        at, label, related = cls.init_place, "never calls super().__init__()", []
+        if late and cls.first_registration_place is not None:
+            at, label = cls.first_registration_place, needs
+            related = [Note(cls.super_place, "called only here")] if cls.super_place is not None else []
+        elif cls.first_registration_place is not None:
+            related = [Note(cls.first_registration_place, needs, cause=True)]
         yield self.finding(
-            at=cls.first_registration_place or cls.init_place,
+            at=at,
             message=f"`{cls.name}.__init__` registers `self.{cls.first_registration}` {how} calling super().__init__()",
-            label="needs the tables that nn.Module.__init__ makes",
+            label=label,
             related=related,
-            why="torch raises AttributeError at this line whenever the class is constructed",
+            why=f"torch raises AttributeError at `self.{cls.first_registration}` whenever the class is constructed",
             help="call super().__init__() as the first statement of the constructor",
         )

@@ -121,6 +121,7 @@ class SharedBatchnorm(Rule):
             f"in eval() {blended} then normalised with the blend of {blend}",
             help="create one layer per branch, or nn.GroupNorm if you want to share weights",
             group=layer.place,
+            weight=int(model.place is not None),
         )
 
 
