@@ -16,6 +16,8 @@ class Branch:
     """The condition as written: `self.use_sequential`."""
     taken: bool
     place: Span
+    because: str = ""
+    """The constructor arguments that it reads: `use_sequential=False`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -359,6 +359,8 @@ class Calls(Statements):
         if isinstance(value, ModuleValue):
             return self.module_attribute(value, name, node)
         if isinstance(value, External):
+            if name == "__name__":
+                return const(value.name.rpartition(".")[2])
             return External(f"{value.name}.{name}")
         if isinstance(value, Tensor | ParameterValue):
             return self.tensor_attribute(value, name, node)
@@ -446,7 +448,10 @@ class Calls(Statements):
 
     def set_attribute(self, target: Value, name: str, value: Value, node: ast.AST) -> None:
         """`target.name = value`."""
-        if name == "grad" and isinstance(target, ParameterValue | Unknown):
+        if name == "requires_grad" and isinstance(target, ParameterValue):
+            for module, parameter in target.targets:
+                self.put(module.state, f"frozen:{parameter}", self.truth(value) is False)
+        elif name == "grad" and isinstance(target, ParameterValue | Unknown):
             modules = tuple(m for m, _ in target.targets) if isinstance(target, ParameterValue) else ()
             self.event(EventKind.ZERO_GRAD, node, modules=modules, everything=not modules)
         elif isinstance(target, ModuleValue):
@@ -474,6 +479,7 @@ class Calls(Statements):
             else:
                 self.put(target.items, ("unknown key", id(node)), value)
                 self.put(target.box, "complete", False)
+            self.note_first(target.box, value, node)
             self._collected(target, value, node)
         elif isinstance(target, SequenceValue):
             items = target.items
@@ -549,15 +555,25 @@ class Calls(Statements):
         if split is None:
             return Unknown("a context"), None
         before, yielded, after = split
+        entered: list[Callable[[], None]] = []
         names = self._bind_parameters(function, value.receiver, value.call, node)
         scope = Scope(names, function.closure, function.file)
         result: list[Value] = [NONE]
 
         def first() -> None:
-            if self.run_block(before) is None and yielded is not None:
+            for part in before:
+                if isinstance(part, ast.withitem):
+                    _, leave_part = self.enter_context(self.eval(part.context_expr), part.context_expr)
+                    if leave_part is not None:
+                        entered.append(leave_part)
+                elif self.run_block([part]) is not None:
+                    return
+            if yielded is not None:
                 result[0] = self.eval(yielded)
 
         def rest() -> None:
+            for leave_part in reversed(entered):
+                leave_part()
             self.run_block(after)
 
         self._in_frame(function, value.receiver, scope, node, first)
@@ -834,8 +850,10 @@ def _is_generator(node: ast.AST) -> bool:
     return False
 
 
-def _split_at_yield(body: list[ast.stmt]) -> tuple[list[ast.stmt], ast.AST | None, list[ast.stmt]] | None:
-    """The statements before the `yield`, what it yields, the statements after it; through `try` and `with`."""
+def _split_at_yield(
+    body: list[ast.stmt],
+) -> tuple[list[ast.stmt | ast.withitem], ast.AST | None, list[ast.stmt]] | None:
+    """What runs before the `yield`, what it yields, the statements after it; through `try` and `with`."""
     for index, statement in enumerate(body):
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield):
             return body[:index], statement.value.value, body[index + 1 :]
@@ -848,7 +866,7 @@ def _split_at_yield(body: list[ast.stmt]) -> tuple[list[ast.stmt], ast.AST | Non
             inner = _split_at_yield(statement.body)
             if inner is not None:
                 before, yielded, after = inner
-                return [*body[:index], *before], yielded, [*after, *body[index + 1 :]]
+                return [*body[:index], *statement.items, *before], yielded, [*after, *body[index + 1 :]]
     return None
 
 

@@ -532,14 +532,37 @@ class Expressions(Machine):
     def decide(self, test: ast.AST, taken: bool, *dead: ast.AST) -> None:
         """Note that a test in a module's method was decided, and which code is dead because of it."""
         module = self.frame.module
-        if module is None or isinstance(test, ast.Constant):
+        if module is None or isinstance(test, ast.Constant) or not self._by_constructor(test, module):
             return
         known = module.decided.get(id(test))
         if known is not None and known[2] is not taken:
             module.decided[id(test)] = (known[0], known[1], known[2], ())
             return
+        if not reads_names(test):
+            return
         lines = tuple((part.lineno, part.end_lineno or part.lineno) for part in dead)  # type: ignore[attr-defined]
         module.decided[id(test)] = (self.site(test), "", taken, lines)
+
+    def _by_constructor(self, test: ast.AST, module: ModuleValue) -> bool:
+        """Whether only the arguments of the constructor decide a test: it reads `self`, or stands in `__init__`."""
+        if module.constructing:
+            return True
+        names = self.frame.scope.names
+        reads_self = False
+        for node in ast.walk(test):
+            if isinstance(node, ast.Name) and node.id in names:
+                if names[node.id] is not module:
+                    return False
+                reads_self = True
+        return reads_self
+
+    def dead_rest(self, test: ast.AST, rest: list[ast.stmt]) -> None:
+        """The arm that was taken ended: the statements after the `if` are dead for this instance too."""
+        module = self.frame.module
+        known = module.decided.get(id(test)) if module is not None else None
+        if module is not None and known is not None and rest:
+            lines = (rest[0].lineno, rest[-1].end_lineno or rest[-1].lineno)
+            module.decided[id(test)] = (known[0], known[1], known[2], (*known[3], lines))
 
     # ---------------------------------------------------------------- containers
 
@@ -804,6 +827,18 @@ class Expressions(Machine):
         iterated = self.eval(generator.iter)
         exact, elements = self.iterate(iterated, generator.iter)
         complete = exact
+        loops = self.loops
+        if not exact:
+            self.loops = (*loops, generator)
+        try:
+            return self._comprehend_elements(generators, elements, complete, produce)
+        finally:
+            self.loops = loops
+
+    def _comprehend_elements(
+        self, generators: list[ast.comprehension], elements: list[Value], complete: bool, produce: Callable[[], None]
+    ) -> bool:
+        generator = generators[0]
         for element in elements:
             self.tick()
             self.assign(generator.target, element)
@@ -924,6 +959,11 @@ class Expressions(Machine):
     def modes_of(self, module: ModuleValue) -> set[Mode]:
         """The modes a module may be in on the current path."""
         return {entry.mode for entry in module.state.get("modes", ())}
+
+
+def reads_names(node: ast.AST) -> bool:
+    """Whether a test reads anything at all."""
+    return any(isinstance(part, ast.Name) for part in ast.walk(node))
 
 
 def _number(value: object) -> float:

@@ -16,7 +16,8 @@ from modellint.facts.forward_use import (
 from modellint.facts.span import Span
 from modellint.facts.training_loop import EventKind
 from modellint.source.machine import taints
-from modellint.source.places import Places, by_chance_on_purpose, contradicts, words
+from modellint.source.naming import by_chance_on_purpose, words
+from modellint.source.places import Places, contradicts
 from modellint.source.records import ForwardRecord, LoopRecord
 from modellint.source.training_loop import passes
 from modellint.source.values import UNMOVED, DeviceMove, LoaderValue, ModeEntry, ModuleValue, Tensor
@@ -71,7 +72,7 @@ def _use(places: Places, records: list[ForwardRecord], training: set[int]) -> Fo
         place=places.span(first.site),
         model=places.model(module, text, dependent),
         modes=modes,
-        grad=first.grad if all(record.grad is first.grad for record in records) else None,
+        grad=None if module.from_outside else first.grad if all(record.grad is first.grad for record in records) else None,
         grad_place=places.optional(first.grad_site),
         backwarded=bool(backwards),
         stepped=bool(backwards) and stepped,
@@ -87,7 +88,8 @@ def _use(places: Places, records: list[ForwardRecord], training: set[int]) -> Fo
         calls=tuple(
             CallSite(name, places.span(site)) for name, site in first.functions if site is not None and _is_call(site.node)
         ),
-        stochastic_on_purpose=by_chance_on_purpose(*names, owner),
+        stochastic_on_purpose=by_chance_on_purpose(*names, owner)
+        or (module.known_library is not None and module.known_library.detector),
         framework=first.framework,
         in_test_suite=places.file.in_test_suite or first.site.file.in_test_suite,
         model_device=_device(places, first.model_device),

@@ -22,6 +22,7 @@ from modellint.source.expressions import CallArguments, positional
 from modellint.source.machine import Frame, Mark, OutOfBudget, taints
 from modellint.source.modules import Modules, _copied
 from modellint.source.project import SourceFile
+from modellint.source.naming import says_chance
 from modellint.source.records import (
     DiscardedRecord,
     FillRecord,
@@ -248,6 +249,7 @@ class Interpreter(Modules):
         if isinstance(result[0], ModuleValue):
             for _, part in result[0].walk():
                 part.from_outside = True
+                part.state["modes"] = frozenset({ModeEntry(Mode.UNKNOWN, None, "", True, frozenset())})
         return result[0]
 
     # ---------------------------------------------------------------- what a call means
@@ -284,6 +286,7 @@ class Interpreter(Modules):
                 self.lose_mode(value, node)
                 for _, part in value.walk():
                     part.reads.add("*")
+                    part.state["escaped"] = True
                 models.append(value)
             elif isinstance(value, OptimizerValue):
                 concerned.append(value)
@@ -340,6 +343,9 @@ class Interpreter(Modules):
             return switched
         if known in _WRAPPERS:
             first = call.positional[0] if call.positional else None
+            if isinstance(first, ModuleValue) and known.startswith("torch.jit."):
+                first.state["scripted"] = True
+                return first
             if isinstance(first, ModuleValue):
                 return first if known.startswith(("torch.nn.utils", "torch.compile", "torch.nn.Sync")) else self._wrap(first, node)
             return first if first is not None else External("functools.transparent")
@@ -488,6 +494,9 @@ class Interpreter(Modules):
             return self._unbound_module_method(name, call, node)
         if name in CREATORS:
             return self._created(name, call)
+        if name in ("torch.set_default_device", "torch.set_default_tensor_type"):
+            self.put(self.flow, "default_device", name)
+            return NONE
         if name.startswith("torch.nn.functional."):
             return self._functional(name, call, node)
         if name.startswith("torch.Tensor.") and isinstance(first, Tensor | ParameterValue):
@@ -578,7 +587,7 @@ class Interpreter(Modules):
             fill = float(value.value) if isinstance(value, Const) and isinstance(value.value, int | float) else None
         device = call.keywords.get("device")
         forwards, losses = taints(call.values())
-        move: DeviceMove | None = UNMOVED
+        move: DeviceMove | None = UNMOVED if self.flow.get("default_device") is None else None
         like = call.positional[0] if call.positional else None
         if last.endswith("_like"):
             move = like.device if isinstance(like, Tensor) else None
@@ -817,6 +826,12 @@ class Interpreter(Modules):
             return Unknown(f"the result of `{name}`")
         if isinstance(receiver, Const):
             return self._constant_method(receiver, name, call)
+        if isinstance(receiver, ContextValue):
+            if name == "__enter__":
+                self.put(self.flow, "grad", (receiver.enabled, receiver.site))
+            elif name == "__exit__":
+                self.put(self.flow, "grad", (True, None))
+            return receiver
         if isinstance(receiver, LibraryObject):
             return self._library_method(receiver, name, call, node)
         if isinstance(receiver, Method) and (owner := _gradient_owner(receiver)) is not None:
@@ -884,6 +899,11 @@ class Interpreter(Modules):
     def _tensor_method(self, value: Tensor, name: str, call: CallArguments, node: ast.AST) -> Value:
         full = f"torch.Tensor.{name}"
         forwards, losses = taints((value, *call.values()))
+        if name.endswith("_") and not name.endswith("__") and f"torch.Tensor.{name}" in ACTIVATIONS:
+            result = self.activated(value, ACTIVATIONS[full], node, f".{name}", None)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+                self.assign(ast.copy_location(ast.Name(node.func.value.id, ast.Store()), node), result)
+            return result
         if name == "backward":
             self._backward(value, node)
             return NONE
@@ -932,6 +952,8 @@ class Interpreter(Modules):
         return result
 
     def _moved(self, value: Tensor, name: str, call: CallArguments, node: ast.AST) -> Value:
+        if self.forwards and isinstance(value.producer, tuple) and value.producer[0] == "argument":
+            self.forwards[-1].moves_input = True
         result = self.through(value, node, f".{name}(...)")
         assert isinstance(result, Tensor)
         if name == "cuda":
@@ -995,6 +1017,7 @@ class Interpreter(Modules):
         items = value.items
         if name in ("append", "add", "appendleft") and first is not None:
             self._collect_into(value, first, node)
+            self.note_first(value.box, first, node)
             if len(items) < 200:
                 self.put(value.box, "items", (*items, first))
             if self.loops and not self._follows_each_round():
@@ -1003,6 +1026,8 @@ class Interpreter(Modules):
         if name in ("extend", "update") and first is not None:
             exact, elements = self.iterate(first, node)
             self._collect_into(value, first, node)
+            for element in elements[:1]:
+                self.note_first(value.box, element, node)
             self.put(value.box, "items", (*items, *elements))
             self.put(value.box, "complete", value.complete and exact)
             return NONE
@@ -1147,6 +1172,9 @@ class Interpreter(Modules):
     def discarded(self, value: Method, node: ast.Attribute) -> None:
         """A method named as a statement."""
         kind = receiver_kind(value.receiver)
+        if isinstance(value.receiver, ModuleValue) and value.name in ("eval", "train"):
+            # Meant as a call: what is done in the mode that it should have set is not judged again.
+            self.lose_mode(value.receiver, node)
         if kind is not None and not value.name.startswith("super."):
             text = self.file.text.segment(node.value)
             self.records.discarded.setdefault(node, DiscardedRecord(self.site(node), text, kind, value.name, None, None))
@@ -1170,7 +1198,7 @@ class Interpreter(Modules):
     def _note_module_call(self, module: ModuleValue, name: str, call: CallArguments, node: ast.AST) -> None:
         if name == "forward" and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             self.note_torch_call("torch.nn.Module.forward", call, node, module)
-        elif name in ("to", "cuda") and call.positional:
+        elif name in ("to", "cuda") and (call.positional or call.keywords):
             self.note_torch_call(f"torch.nn.Module.{name}", call, node, module)
         elif name == "load_state_dict":
             self._method_as_value("load_state_dict", call, node)
@@ -1195,7 +1223,14 @@ class Interpreter(Modules):
         delegating = False
         if receiver is not None and isinstance(node.func, ast.Attribute):
             receiver_text = self.file.text.segment(node.func.value)
-            delegating = isinstance(node.func.value, ast.Call) or module is receiver
+            delegating = isinstance(node.func.value, ast.Call) and isinstance(node.func.value.func, ast.Name) and (
+                node.func.value.func.id == "super"
+            )
+            delegating = delegating or module is receiver
+            delegating = delegating or (isinstance(receiver, ModuleValue) and bool(receiver.state.get("scripted")))
+            if module is not None and module.call is not None:
+                # A wrapper around a module that it was given.
+                delegating = delegating or any(given is receiver for given in self._flat(module.call.values()))
             if frame is not None and frame.name in ("forward", "__call__") and owner is not None:
                 delegating = delegating or frame.name == "__call__"
             if isinstance(receiver, ModuleValue) and receiver.spec is not None and receiver.spec.family == "loss":
@@ -1208,7 +1243,8 @@ class Interpreter(Modules):
             receiver_kind(receiver) if receiver is not None else None,
             owner.name if owner is not None and owner.is_module else None,
             frame.name if frame is not None else None, training,
-            False, delegating, self.framework(),
+            self.flow["grad"][0] is False or (owner is not None and says_chance(ast.get_docstring(owner.node))),
+            delegating, self.framework(),
         )  # fmt: skip
 
     def _is_training_symbol(self, identity: object) -> bool:

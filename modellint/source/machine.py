@@ -66,7 +66,9 @@ class OutOfBudget(Exception):
 class Frame:
     """One call of a project function (or the top level of a file)."""
 
-    __slots__ = ("definite", "depth", "exits", "function", "mark", "module", "name", "returned", "scope", "site")
+    __slots__ = (
+        "definite", "depth", "exits", "forward", "function", "mark", "module", "name", "returned", "scope", "site",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -89,6 +91,8 @@ class Frame:
         """The module whose method it is."""
         self.site = site
         """The call."""
+        self.forward: tuple[ForwardRecord, ForwardFrame] | None = None
+        """Of a method that calls layers of its own module from outside of a forward: it counts as one."""
         self.exits: list[tuple[Value, Changes]] = []
         self.definite = False
         self.returned: Value | None = None
@@ -97,12 +101,14 @@ class Frame:
 class ForwardFrame:
     """One running forward of a root model."""
 
-    __slots__ = ("calls", "mode_reads", "root", "stack")
+    __slots__ = ("calls", "mode_reads", "moves_input", "root", "stack")
 
     def __init__(self, root: ModuleValue) -> None:
         self.root = root
         self.calls: list[CallRecord] = []
         self.stack: list[ModuleValue] = [root]
+        self.moves_input = False
+        """Its code moves its inputs itself."""
         self.mode_reads: dict[int, tuple[ModuleValue, str, bool]] = {}
         """Modules whose own code depends on the mode: what shows it, and whether that is certain."""
 

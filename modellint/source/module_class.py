@@ -28,6 +28,8 @@ def _class(places: Places, record: ConstructionRecord) -> ModuleClass | None:
         return None
     init = cls.attrs.get("__init__")
     state = SuperInit(record.super_state)
+    if state is SuperInit.ABSENT and isinstance(init, FunctionValue) and _names_base_init(init.node):
+        state = SuperInit.LATE  # it is called on some path only
     if state is SuperInit.ABSENT and (not isinstance(init, FunctionValue) or cls.unknown_base):
         state = SuperInit.UNKNOWN
     if any("dataclass" in ast.unparse(decorator) for decorator in cls.node.decorator_list):
@@ -47,6 +49,10 @@ def _class(places: Places, record: ConstructionRecord) -> ModuleClass | None:
     )
 
 
+def _names_base_init(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Attribute) and part.attr == "__init__" for part in ast.walk(node))
+
+
 def _hidden(places: Places, module: ModuleValue) -> Iterator[HiddenModules]:
     registered = {id(part) for _, part in module.walk()}
     given = {id(value) for value in _flat(module.call.values())} if module.call is not None else set()
@@ -62,7 +68,7 @@ def _hidden(places: Places, module: ModuleValue) -> Iterator[HiddenModules]:
             continue
         yield HiddenModules(
             attribute=name,
-            place=places.span(value.site),
+            place=places.span(module.element_sites.get(name, value.site)),
             container=value.kind if isinstance(value, SequenceValue) else "dict",
             element=places.layer(name, first),
             element_place=places.span(first.site),

@@ -76,6 +76,8 @@ def _unused(places: Places, module: ModuleValue) -> Iterator[UnusedLayer]:
             continue
         if child.spec is not None and child.spec.family == "loss":
             continue
+        if any(part.state.get("tied") or part.state.get("escaped") for part in child.walk_values()):
+            continue
         excluded = _excluded_by(places, module, cls, name)
         if excluded is not None and not (excluded and module.from_outside):
             yield UnusedLayer(places.layer(name, child), places.parameters(child), excluded)
@@ -92,12 +94,16 @@ def _excluded_by(places: Places, module: ModuleValue, cls: ClassValue, name: str
         if class_name is not None and isinstance(node.value, ast.Name) and node.value.id == "self":
             if class_name not in family and not _descends(places, path, class_name, family):
                 continue
-            if function is not None and function.startswith(_INIT_CODE):
-                continue
+        in_family = class_name is not None and class_name in family
+        if in_family and function is not None and function.startswith(_INIT_CODE) and not isinstance(node.ctx, ast.Del):
+            continue
+        if isinstance(node.value, ast.Name) and node.value.id in places.project.library_names(path):
+            continue  # `F.bilinear` is no attribute of a module
         branch = None
         for key, (site, _, taken, dead) in module.decided.items():
             if site.file.path == path and any(first <= node.lineno <= last for first, last in dead):
-                branch = (key, Branch(site.file.text.segment(site.node), taken, places.span(site)))
+                because = ", ".join(places.constants_of(module, site.node))
+                branch = (key, Branch(site.file.text.segment(site.node), taken, places.span(site), because))
                 break
         if branch is None:
             return None

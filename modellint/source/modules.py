@@ -10,7 +10,7 @@ from modellint.facts.loss_use import OutputKind
 from modellint.facts.training_loop import EventKind
 from modellint.source.calls import Calls
 from modellint.source.expressions import CallArguments, positional
-from modellint.source.machine import ForwardFrame, taints
+from modellint.source.machine import ForwardFrame, Frame, taints
 from modellint.source.records import (
     CallRecord,
     ConstructionRecord,
@@ -110,6 +110,8 @@ class Modules(Calls):
             module.constructing = False
         if cls.unknown_base and record.super_state != "called":
             record.super_state = "unknown"
+        if "__new__" in cls.attrs:
+            record.super_state = "unknown"
         return module
 
     def _start_mode(self, module: ModuleValue, mode: Mode = Mode.TRAIN, text: str = _CONSTRUCTED) -> None:
@@ -137,6 +139,10 @@ class Modules(Calls):
         self._start_mode(module)
         if module.is_container:
             self._fill_container(module, call, node)
+        else:
+            for key, value in module.arguments.items():
+                if isinstance(value, ModuleValue):
+                    module.attrs[key] = value  # a TransformerEncoder copies the layer it is given
         return module
 
     def _fill_container(self, module: ModuleValue, call: CallArguments, node: ast.AST) -> None:
@@ -204,6 +210,8 @@ class Modules(Calls):
             return value
         if name == "training":
             return self._training(module)
+        if name == "forward":
+            return Method(module, name)
         if module.cls is not None and name != "__class__":
             if module.cls.lookup(name) is not None:
                 return self.class_attribute(module.cls, module, name, node)
@@ -274,8 +282,14 @@ class Modules(Calls):
                 value = ParameterValue(((module, name),), value.dimensions, value.fill, value.random, value.elements, name=name)
                 if value.fill is not None or value.random:
                     self.fill(value, value.fill, node)
-        if name in module.attrs and isinstance(module.attrs[name], ModuleValue) and not module.constructing:
-            module.element_sites[name] = self.site(node)
+        if isinstance(value, ParameterValue) and module.spec is not None and name in ("weight", "bias"):
+            for owner, _ in value.targets:
+                if owner is not module:
+                    owner.state["tied"] = module.state["tied"] = True
+            self.fill(ParameterValue(((module, name),)), value.fill, node)
+        if isinstance(value, SequenceValue | DictValue):
+            module.element_sites[name] = value.box.get("first") or self.site(node)
+            value.box.setdefault("owners", []).append((module, name))
         self.put(module.attrs, name, value)
 
     # ---------------------------------------------------------------- fills
@@ -476,6 +490,7 @@ class Modules(Calls):
         if value is None:
             return NONE
         if isinstance(attribute, Const) and isinstance(attribute.value, str):
+            self._note_registration(module, attribute.value, node)
             if name == "__setattr__" and isinstance(value, ModuleValue | SequenceValue):
                 self.put(module.attrs, attribute.value, Unknown("hidden on purpose"))
             else:
@@ -566,9 +581,55 @@ class Modules(Calls):
             return self.call_module(wrapped, call, node, direct)
         if self.forwards:
             return self._nested_forward(module, call, node)
+        owner = self._method_around(module)
+        if owner is not None:
+            return self._forward_in_method(owner, module, call, node)
         if module.cls is None and module.spec is not None and not (module.is_container or module.spec.parametric):
             return self._layer(module, call, node)
         return self._root_forward(module, call, node)
+
+    def _method_around(self, module: ModuleValue) -> Frame | None:
+        """The outermost running method of a module that contains this one: `encode()` called from a loop."""
+        for frame in self.frames:
+            owner = frame.module
+            if owner is not None and owner is not module and not owner.constructing and frame.site is not None:
+                if any(part is module for part in owner.walk_values()):
+                    return frame
+        return None
+
+    def _forward_in_method(self, frame: Frame, module: ModuleValue, call: CallArguments, node: ast.AST) -> Value:
+        """A layer called in a method of its model: all such calls of one run of the method are one forward."""
+        owner = frame.module
+        assert owner is not None and frame.site is not None
+        if frame.forward is None:
+            outer = CallArguments(frame.site.node)
+            file, self.file = self.file, frame.site.file
+            try:
+                record = self._forward_record(owner, outer, frame.site.node)
+            finally:
+                self.file = file
+            depth = self.frames.index(frame)
+            record.functions = tuple((f.name, f.site) for f in self.frames[:depth] if f.function is not None)
+            frame.forward = (record, ForwardFrame(owner))
+            self.records.forwards.append(record)
+            self.event(EventKind.FORWARD, node, modules=(owner,), forward=record)
+        record, forward = frame.forward
+        self.forwards.append(forward)
+        trace, self.trace = self.trace, []
+        try:
+            result = self._nested_forward(module, call, node)
+        finally:
+            self.forwards.pop()
+            self.trace = trace
+        owner.state["entered"] = True
+        record.mode_dependent = self._mode_dependent(owner, forward)
+        if isinstance(result, Tensor):
+            kind = result
+            tagged = self.tag(result, record, owner, frame.site.node)
+            if isinstance(tagged, Tensor):
+                tagged.trail = kind.trail
+            return tagged
+        return self.tag(result, record, owner, frame.site.node)
 
     def _nested_forward(self, module: ModuleValue, call: CallArguments, node: ast.AST) -> Value:
         frame = self.forwards[-1]
@@ -591,6 +652,8 @@ class Modules(Calls):
             self.forwards.pop()
             self.trace = trace
         record.mode_dependent = self._mode_dependent(module, frame)
+        if frame.moves_input:
+            record.input_device = record.model_device = None
         if module.forward_runs < 2:
             self.records.instances.append((module, frame.calls))
         module.forward_runs += 1
@@ -668,6 +731,9 @@ class Modules(Calls):
             return True if isinstance(tracked, Const) and tracked.value else (None if isinstance(tracked, Const) else False)
         if family == "rrelu":
             return True
+        if family == "transformer" and "dropout" not in spec.signature:
+            inner = [self.depends_on_mode(child) for _, child in module.children()]
+            return True if True in inner else (False if False in inner else None)
         if family in ("dropout", "attention", "transformer", "recurrent"):
             name = "p" if family == "dropout" else "dropout"
             given = module.arguments.get(name)
@@ -823,6 +889,8 @@ class Modules(Calls):
             if spec.family == "norm_instance":
                 stateful = isinstance(tracked, Const) and bool(tracked.value)
             elif tracked is not None and not (isinstance(tracked, Const) and tracked.value):
+                stateful = False
+            if module.state.get("frozen"):
                 stateful = False
             modes = self.modes_of(module)
             if modes != {Mode.TRAIN} and modes != self.modes_of(frame.root):

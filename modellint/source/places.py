@@ -44,8 +44,9 @@ class Places:
     def name_span(self, site: Site) -> Span:
         """The name in a `class` or `def` statement."""
         node = site.node
-        assert isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         text = site.file.text
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or node.lineno > len(text.lines):
+            return text.span(node)
         line = text.lines[node.lineno - 1]
         start = text.span(node)
         column = line.find(node.name, start.column - 1)
@@ -200,30 +201,3 @@ def contradicts(a: Assumed, b: Assumed) -> bool:
                 if other_outcome and other[0] == "equals" and other[1] == key[1] and other[2] != key[2]:
                     return True
     return False
-
-
-_WORDS_OF_CHANCE = frozenset("mc monte carlo bayes bayesian uncertainty stochastic prenet calibrate calibration "
-                             "recalibrate recalibration precise adapt adaptation tta".split())  # fmt: skip
-
-
-def words(name: str) -> list[str]:
-    """`evaluateModel` and `evaluate_model` -> ["evaluate", "model"]."""
-    result: list[str] = []
-    current = ""
-    for character in name:
-        if character.isupper() and current and not current[-1].isupper():
-            result.append(current.lower())
-            current = character
-        elif character.isalnum():
-            current += character
-        elif current:
-            result.append(current.lower())
-            current = ""
-    if current:
-        result.append(current.lower())
-    return result
-
-
-def by_chance_on_purpose(*names: str | None) -> bool:
-    """Whether a name says that the code around samples, or adapts statistics, on purpose."""
-    return any(word in _WORDS_OF_CHANCE for name in names if name for word in words(name))

@@ -70,6 +70,7 @@ class Project:
         self._bytes: dict[Path, bytes] = {}
         self._imports: dict[Path, frozenset[Path]] = {}
         self._groups: dict[Path, dict[Path, int]] = {}
+        self._library_names: dict[Path, frozenset[str]] = {}
         self._readers: dict[tuple[Path, str], tuple[tuple[Path, ast.Attribute, str | None, str | None], ...]] = {}
 
     def shown(self, path: Path) -> str:
@@ -272,6 +273,23 @@ class Project:
                     stack.extend(links[path])
         return groups
 
+    def library_names(self, path: Path) -> frozenset[str]:
+        """Names that a file binds to modules and objects from outside the project."""
+        known = self._library_names.get(path)
+        if known is None:
+            found: set[str] = set()
+            file = self.file(path)
+            if not isinstance(file, BadInput):
+                for node in ast.walk(file.text.tree):
+                    if isinstance(node, ast.Import):
+                        found.update(
+                            a.asname or a.name.split(".")[0] for a in node.names if self.find(path, a.name, 0) is None
+                        )
+                    elif isinstance(node, ast.ImportFrom) and self.find(path, node.module or "", node.level) is None:
+                        found.update(a.asname or a.name for a in node.names)
+            known = self._library_names[path] = frozenset(found)
+        return known
+
     def attribute_reads(
         self, root: Path, name: str
     ) -> tuple[tuple[Path, ast.Attribute, str | None, str | None], ...]:
@@ -318,7 +336,7 @@ def _collect_reads(
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             function = node.name if function is None else function
         elif isinstance(node, ast.Attribute):
-            if node.attr == name and isinstance(node.ctx, ast.Load):
+            if node.attr == name and not isinstance(node.ctx, ast.Store):
                 found.append((path, node, cls, function))
         elif isinstance(node, ast.Constant):
             value = node.value

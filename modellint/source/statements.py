@@ -25,6 +25,8 @@ from modellint.source.values import (
     Method,
     ModuleValue,
     ObjectValue,
+    OptimizerValue,
+    RangeValue,
     Scope,
     SequenceValue,
     Site,
@@ -90,6 +92,13 @@ class Statements(Expressions):
     def discarded(self, value: Method, node: ast.Attribute) -> None:
         raise NotImplementedError
 
+    def note_first(self, box: dict[str, Any], value: Value, node: ast.AST) -> None:
+        """Remember where the first module was put into an empty container that is an attribute."""
+        if isinstance(value, ModuleValue) and "first" not in box:
+            box["first"] = self.site(node)
+            for module, name in box.get("owners", ()):
+                module.element_sites[name] = box["first"]
+
     def load(self, file: SourceFile) -> None:
         raise NotImplementedError
 
@@ -100,12 +109,14 @@ class Statements(Expressions):
 
     def run_block(self, statements: Sequence[ast.stmt]) -> str | None:
         """Run statements in order."""
-        for statement in statements:
+        for index, statement in enumerate(statements):
             self.steps += 1
             if self.steps > self.budget:
                 self.tick(0)
             end = self._execute[type(statement)](statement)
             if end is not None:
+                if isinstance(statement, ast.If):
+                    self.dead_rest(statement.test, list(statements[index + 1 :]))
                 return end
         return None
 
@@ -126,6 +137,8 @@ class Statements(Expressions):
 
     def assign(self, target: ast.AST, value: Value) -> None:
         """Bind a target."""
+        if isinstance(value, OptimizerValue) and value.text == value.kind and isinstance(target, ast.Name | ast.Attribute):
+            value.text = self.file.text.segment(target)
         if isinstance(target, ast.Name):
             scope = self.frame.scope
             if scope.elsewhere is not None:
@@ -194,6 +207,8 @@ class Statements(Expressions):
             exact, items = self.iterate(right, node.value)
             self.put(old.box, "items", old.items + tuple(items))
             self.put(old.box, "complete", old.complete and exact)
+            for item in items[:1]:
+                self.note_first(old.box, item, node)
             return None
         if isinstance(old, ModuleValue) and old.is_container and isinstance(node.op, ast.Add):
             self.call(Method(old, "extend"), self._positional(node, right), node)
@@ -339,8 +354,9 @@ class Statements(Expressions):
     # ---------------------------------------------------------------- loops
 
     def _for(self, node: ast.For | ast.AsyncFor) -> str | None:
-        exact, elements = self.iterate(self.eval(node.iter), node.iter)
-        if isinstance(node.iter, ast.Call) and exact and len(elements) > 2 and self._is_plain_count(node.iter):
+        iterated = self.eval(node.iter)
+        exact, elements = self.iterate(iterated, node.iter)
+        if isinstance(iterated, RangeValue) and exact and len(elements) > 2:
             # `for epoch in range(10)` in a script: two rounds show what the others do. In a constructor each counts.
             if not (self.frame.module is not None or self._appends(node)):
                 exact, elements = False, [Unknown("an index"), Unknown("an index")]
@@ -353,11 +369,6 @@ class Statements(Expressions):
         if end is None and node.orelse:
             end = self.run_block(node.orelse)
         return end
-
-    @staticmethod
-    def _is_plain_count(node: ast.Call) -> bool:
-        function = node.func
-        return not (isinstance(function, ast.Name) and function.id in ("zip", "enumerate", "reversed", "sorted"))
 
     @staticmethod
     def _appends(node: ast.For | ast.AsyncFor) -> bool:
@@ -377,7 +388,9 @@ class Statements(Expressions):
     def _rounds(
         self, node: ast.stmt, starts: Sequence[Callable[[], None]], body: list[ast.stmt], exact: bool
     ) -> str | None:
-        record = LoopRecord(self.site(node), [], self.loops[-1] if self.loops else None, self.trace)  # type: ignore[arg-type]
+        parent = next((loop for loop in reversed(self.loops) if isinstance(loop, LoopRecord)), None)
+        record = LoopRecord(self.site(node), [], parent, self.trace)
+        counters = () if exact else _counters(node)
         record.framework = self.framework()
         outer_trace, outer_loops, path = self.trace, self.loops, self.path
         position = len(outer_trace)
@@ -390,6 +403,7 @@ class Statements(Expressions):
                 mark = self.mark()
                 self.loop_exits.append((mark, [], self.undecided))
                 try:
+                    self._widen(counters)
                     start()
                     end = self.run_block(body)
                 finally:
@@ -416,6 +430,13 @@ class Statements(Expressions):
                 outer_trace.append(record)
                 self.records.loops.append(record)
         return end
+
+    def _widen(self, names: tuple[str, ...]) -> None:
+        """What a loop counts has another value in each round: no round may be judged by the first one's."""
+        scope = self.frame.scope
+        for name in names:
+            if isinstance(scope.names.get(name), Const):
+                self.put(scope.names, name, Unknown(f"`{name}` changes in the loop"))
 
     def _break(self, node: ast.Break) -> str | None:
         return self._leave_round(BREAK)
@@ -618,6 +639,19 @@ class Statements(Expressions):
             folder = Path(source.dotted)
         member = self.project.member(folder, name)
         return self.file_value(member, name) if member is not None else Unknown(f"an import of `{name}`")
+
+
+def _counters(node: ast.stmt) -> tuple[str, ...]:
+    """Names that a loop body adds to."""
+    known: tuple[str, ...] | None = getattr(node, "_modellint_counters", None)
+    if known is None:
+        found = {
+            part.target.id
+            for part in ast.walk(node)
+            if isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name)
+        }
+        known = node._modellint_counters = tuple(sorted(found))  # type: ignore[attr-defined]
+    return known
 
 
 def _as_load(target: ast.expr) -> ast.expr:

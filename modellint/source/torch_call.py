@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from modellint.facts.torch_call import UNKNOWN, Argument, TorchCall
-from modellint.source.places import Places, by_chance_on_purpose
+from modellint.source.naming import by_chance_on_purpose
+from modellint.source.places import Places
 from modellint.source.records import TorchCallRecord
 from modellint.source.values import Const, Site, Value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from modellint.facts.training_loop import Event, EventKind, OptimizerRef, TrainingLoop
@@ -34,7 +35,36 @@ def passes(items: Sequence[Any]) -> tuple[list[tuple[list[EventRecord], str | No
                 complete = complete and arm_complete
                 inner.extend((path, path_end or end) for path, path_end in arm_paths)
             paths, complete = _extended(paths, inner, complete)
+        elif isinstance(item, LoopRecord):
+            flat = _flat_events(item)
+            if not any(event.kind in _TRAINING for event in flat):
+                # `for p in parameters: p.grad = None`: a loop that only prepares happens as a whole.
+                for path, end in paths:
+                    if end is None and len(path) < _EVENT_LIMIT:
+                        path.extend(flat)
     return paths, complete
+
+
+_TRAINING = (EventKind.BACKWARD, EventKind.OPTIMIZER_STEP)
+
+
+def _flat_events(items: Any) -> list[EventRecord]:
+    """All events below a part of a trace, in order."""
+    result: list[EventRecord] = []
+    stack: list[Any] = [items]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, EventRecord):
+            result.append(item)
+        elif isinstance(item, list):
+            stack.extend(reversed(item))
+        elif isinstance(item, CallTrace):
+            stack.extend(reversed(item.items))
+        elif isinstance(item, Alternatives):
+            stack.extend(reversed([arm for arm, _ in item.arms]))
+        elif isinstance(item, LoopRecord):
+            stack.extend(reversed(item.rounds))
+    return result
 
 
 def _extended(
@@ -82,7 +112,7 @@ def _loop(places: Places, record: LoopRecord) -> TrainingLoop | None:
         outer = outer.parent
     return TrainingLoop(
         place=places.span(record.site),
-        passes=tuple(tuple(_event(places, e, list(optimizers.values())) for e in path) for path in paths.values()),
+        passes=tuple(_pass(places, path, list(optimizers.values())) for path in paths.values()),
         complete=complete,
         optimizers=tuple(
             OptimizerRef(o.key, o.text, o.kind, places.optional(o.site)) for o in optimizers.values()
@@ -92,6 +122,22 @@ def _loop(places: Places, record: LoopRecord) -> TrainingLoop | None:
         ),
         framework=record.framework,
     )
+
+
+def _pass(places: Places, path: list[EventRecord], optimizers: list[OptimizerValue]) -> tuple[Event, ...]:
+    """The events of one pass; clears that touch none of the optimizers are left out."""
+    cleared = _below([module for e in path if e.kind is EventKind.ZERO_GRAD for module in e.modules])
+    together = {o.key for o in optimizers if o.modules and o.complete and _below(o.modules) <= cleared}
+    result: list[Event] = []
+    for record in path:
+        event = _event(places, record, optimizers)
+        if record.kind is EventKind.ZERO_GRAD and record.modules and together:
+            # Each clears a part; in this pass all parts are cleared.
+            event = replace(event, optimizers=tuple(sorted({*event.optimizers, *together})))
+        if event.kind is EventKind.ZERO_GRAD and not event.optimizers:
+            continue
+        result.append(event)
+    return tuple(result)
 
 
 def _event(places: Places, event: EventRecord, optimizers: list[OptimizerValue]) -> Event:

@@ -116,9 +116,11 @@ class UnusedModule(Rule):
         notes = [Note(b.place, f"`{b.test}` is {'true' if b.taken else 'false'} for this instance") for b in branches]
         places = {layer.ref.place: layer for layer in layers if layer.ref.place is not None}
         notes += [Note(at, f"{layer.ref.name} is created here") for at, layer in list(places.items())[:_NOTES]]
+        because = ", ".join(dict.fromkeys(branch.because for branch in branches if branch.because))
+        name = f"{instance.model.class_name}({because})" if because else instance_name(instance.model)
         return self.finding(
             at=place,
-            message=f"`{names}` of `{instance_name(instance.model)}` "
+            message=f"`{names}` of `{name}` "
             f"{'are' if several else 'is'} created but this instance never calls {'them' if several else 'it'}",
             label=_share(instance, layers),
             related=notes,

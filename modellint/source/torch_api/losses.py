@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modellint.facts.loss_use import Expects
+from modellint.source.torch_api.layers import LAYERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,57 +15,73 @@ class LossSpec:
 
     expects: Expects
     signature: tuple[str, ...] = ("input", "target")
-    """Names of the arguments of the call, input first."""
-    twin: str | None = None
+    """Names of the tensors of the call, input first."""
+    constructor: tuple[str, ...] = ()
+    """Parameter names of the constructor; of a function, empty."""
+    functional_twin: str | None = None
     """The function of a class."""
 
 
 _F = "torch.nn.functional."
-_PAIRS: tuple[tuple[str, str, Expects], ...] = (
-    ("BCEWithLogitsLoss", "binary_cross_entropy_with_logits", Expects.BINARY_LOGITS),
-    ("SoftMarginLoss", "soft_margin_loss", Expects.BINARY_LOGITS),
-    ("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss", Expects.BINARY_LOGITS),
-    ("CrossEntropyLoss", "cross_entropy", Expects.CLASS_LOGITS),
-    ("NLLLoss", "nll_loss", Expects.LOG_PROBABILITIES),
-    ("BCELoss", "binary_cross_entropy", Expects.PROBABILITIES),
-    ("KLDivLoss", "kl_div", Expects.LOG_PROBABILITIES),
-    ("MSELoss", "mse_loss", Expects.RAW),
-    ("L1Loss", "l1_loss", Expects.RAW),
-    ("HuberLoss", "huber_loss", Expects.RAW),
-    ("SmoothL1Loss", "smooth_l1_loss", Expects.RAW),
-    ("PoissonNLLLoss", "poisson_nll_loss", Expects.OTHER),
-    ("GaussianNLLLoss", "gaussian_nll_loss", Expects.OTHER),
-    ("HingeEmbeddingLoss", "hinge_embedding_loss", Expects.OTHER),
-    ("MultiLabelMarginLoss", "multilabel_margin_loss", Expects.OTHER),
-    # A margin between scores: probabilities are legal there, if weak.
-    ("MultiMarginLoss", "multi_margin_loss", Expects.OTHER),
+# Class, function, what the input must be, the tensors that the call takes.
+# PoissonNLL takes logarithms of a rate, or a rate (`log_input`). MultiMargin and MultiLabelMargin compare scores by a
+# margin: probabilities are legal there, if weak.
+_LOSSES: tuple[tuple[str, str, Expects, str], ...] = (
+    ("BCEWithLogitsLoss", "binary_cross_entropy_with_logits", Expects.BINARY_LOGITS, "input target"),
+    ("SoftMarginLoss", "soft_margin_loss", Expects.BINARY_LOGITS, "input target"),
+    ("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss", Expects.BINARY_LOGITS, "input target"),
+    ("CrossEntropyLoss", "cross_entropy", Expects.CLASS_LOGITS, "input target"),
+    ("NLLLoss", "nll_loss", Expects.LOG_PROBABILITIES, "input target"),
+    ("NLLLoss2d", "nll_loss", Expects.LOG_PROBABILITIES, "input target"),
+    ("KLDivLoss", "kl_div", Expects.LOG_PROBABILITIES, "input target"),
+    ("CTCLoss", "ctc_loss", Expects.LOG_PROBABILITIES, "log_probs targets input_lengths target_lengths"),
+    ("BCELoss", "binary_cross_entropy", Expects.PROBABILITIES, "input target"),
+    ("MSELoss", "mse_loss", Expects.RAW, "input target"),
+    ("L1Loss", "l1_loss", Expects.RAW, "input target"),
+    ("HuberLoss", "huber_loss", Expects.RAW, "input target"),
+    ("SmoothL1Loss", "smooth_l1_loss", Expects.RAW, "input target"),
+    ("PoissonNLLLoss", "poisson_nll_loss", Expects.OTHER, "input target"),
+    ("GaussianNLLLoss", "gaussian_nll_loss", Expects.OTHER, "input target var"),
+    ("HingeEmbeddingLoss", "hinge_embedding_loss", Expects.OTHER, "input target"),
+    ("MultiLabelMarginLoss", "multilabel_margin_loss", Expects.OTHER, "input target"),
+    ("MultiMarginLoss", "multi_margin_loss", Expects.OTHER, "input target"),
+    ("CosineEmbeddingLoss", "cosine_embedding_loss", Expects.OTHER, "input1 input2 target"),
+    ("MarginRankingLoss", "margin_ranking_loss", Expects.OTHER, "input1 input2 target"),
+    ("TripletMarginLoss", "triplet_margin_loss", Expects.OTHER, "anchor positive negative"),
+    (
+        "TripletMarginWithDistanceLoss",
+        "triplet_margin_with_distance_loss",
+        Expects.OTHER,
+        "anchor positive negative",
+    ),
 )
-_OTHERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("CTCLoss", "ctc_loss", ("log_probs", "targets", "input_lengths", "target_lengths")),
-    ("CosineEmbeddingLoss", "cosine_embedding_loss", ("input1", "input2", "target")),
-    ("MarginRankingLoss", "margin_ranking_loss", ("input1", "input2", "target")),
-    ("TripletMarginLoss", "triplet_margin_loss", ("anchor", "positive", "negative")),
-    ("TripletMarginWithDistanceLoss", "triplet_margin_with_distance_loss", ("anchor", "positive", "negative")),
-)
+# The same functions in the namespace of torch itself.
+_PLAIN = frozenset(
+    {
+        "binary_cross_entropy_with_logits", "kl_div", "ctc_loss", "poisson_nll_loss", "hinge_embedding_loss",
+        "cosine_embedding_loss", "margin_ranking_loss", "triplet_margin_loss",
+    }
+)  # fmt: skip
 
 LOSSES: Mapping[str, LossSpec] = {
-    **{f"torch.nn.{cls}": LossSpec(expects, twin=_F + function) for cls, function, expects in _PAIRS},
-    **{_F + function: LossSpec(expects) for _, function, expects in _PAIRS},
     **{
         f"torch.nn.{cls}": LossSpec(
-            Expects.LOG_PROBABILITIES if cls == "CTCLoss" else Expects.OTHER, signature, _F + function
+            expects, tuple(call.split()), LAYERS[f"torch.nn.{cls}"].signature, _F + function
         )
-        for cls, function, signature in _OTHERS
+        for cls, function, expects, call in _LOSSES
     },
     **{
-        _F + function: LossSpec(Expects.LOG_PROBABILITIES if cls == "CTCLoss" else Expects.OTHER, signature)
-        for cls, function, signature in _OTHERS
+        prefix + function: LossSpec(expects, tuple(call.split()))
+        for _, function, expects, call in _LOSSES
+        for prefix in ((_F, "torch.") if function in _PLAIN else (_F,))
     },
     "torchvision.ops.sigmoid_focal_loss": LossSpec(Expects.BINARY_LOGITS, ("inputs", "targets")),
-    "torchvision.ops.focal_loss.sigmoid_focal_loss": LossSpec(Expects.BINARY_LOGITS, ("inputs", "targets")),
 }
+"""Losses by dotted name."""
+
 EXCLUDED: Mapping[str, str] = {
     "torch.nn.AdaptiveLogSoftmaxWithLoss": "a layer with a loss inside: its input is a hidden state",
     "torch.nn.LinearCrossEntropyLoss": "a layer with a loss inside: its input is a hidden state",
+    "torch.nn.functional.linear_cross_entropy": "a layer with a loss inside: its input is a hidden state",
 }
 """Losses of torch that are not in the table, with the reason."""
