@@ -540,8 +540,7 @@ class Expressions(Machine):
             return
         if not reads_names(test):
             return
-        lines = tuple((part.lineno, part.end_lineno or part.lineno) for part in dead)  # type: ignore[attr-defined]
-        module.decided[id(test)] = (self.site(test), "", taken, lines)
+        module.decided[id(test)] = (self.site(test), "", taken, tuple(_extent(part, part) for part in dead))
 
     def _by_constructor(self, test: ast.AST, module: ModuleValue) -> bool:
         """Whether only the arguments of the constructor decide a test: it reads `self`, or stands in `__init__`."""
@@ -561,8 +560,7 @@ class Expressions(Machine):
         module = self.frame.module
         known = module.decided.get(id(test)) if module is not None else None
         if module is not None and known is not None and rest:
-            lines = (rest[0].lineno, rest[-1].end_lineno or rest[-1].lineno)
-            module.decided[id(test)] = (known[0], known[1], known[2], (*known[3], lines))
+            module.decided[id(test)] = (known[0], known[1], known[2], (*known[3], _extent(rest[0], rest[-1])))
 
     # ---------------------------------------------------------------- containers
 
@@ -959,6 +957,11 @@ class Expressions(Machine):
     def modes_of(self, module: ModuleValue) -> set[Mode]:
         """The modes a module may be in on the current path."""
         return {entry.mode for entry in module.state.get("modes", ())}
+
+
+def _extent(first: ast.AST, last: ast.AST) -> tuple[tuple[int, int], tuple[int, int]]:
+    """From the start of one node to the end of another, as (line, column) of `ast`."""
+    return (first.lineno, first.col_offset), (last.end_lineno, last.end_col_offset)  # type: ignore[attr-defined]
 
 
 def reads_names(node: ast.AST) -> bool:

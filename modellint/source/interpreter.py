@@ -367,6 +367,7 @@ class Interpreter(Modules):
         """DataParallel and the like: another object whose forward is the inner model's."""
         wrapper = ModuleValue(self.new_key(), "DataParallel", None, self.site(node), None, {})
         wrapper.state["wrapped"] = module
+        module.state["scattered"] = True
         wrapper.state["modes"] = module.state.get("modes", frozenset())
         wrapper.attrs["module"] = module
         wrapper.complete = False

@@ -134,7 +134,7 @@ class Machine:
         self.steps = 0
         self.budget = 0
         self.loops: tuple[object, ...] = ()
-        self.loop_exits: list[tuple[Mark, list[Changes], int]] = []
+        self.loop_exits: list[tuple[Mark, list[tuple[str, Changes]], int]] = []
         self.file: SourceFile = None  # type: ignore[assignment]
         self._branch_ids = 0
         self._keys = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from modellint.facts.module_instance import Branch, LayerCall, ModuleInstance, UnusedLayer
 from modellint.source.places import Places
@@ -83,11 +84,16 @@ def _unused(places: Places, module: ModuleValue) -> Iterator[UnusedLayer]:
             yield UnusedLayer(places.layer(name, child), places.parameters(child), excluded)
 
 
-def _excluded_by(places: Places, module: ModuleValue, cls: ClassValue, name: str) -> tuple[Branch, ...] | None:
-    """The decided branches that hold all reads of the attribute; None when it is read elsewhere."""
+def _excluded_by(
+    places: Places, module: ModuleValue, cls: ClassValue, name: str, methods: tuple[str, ...] = ()
+) -> tuple[Branch, ...] | None:
+    """The decided branches that hold all reads of the attribute; None when it is read elsewhere.
+
+    A read in a method counts as held when all reads of that method are (`methods`: those being looked at).
+    """
     root = project_root(cls.file.path.parent)
     family = {ancestor.name for ancestor in cls.mro}
-    branches: dict[int, Branch] = {}
+    branches: dict[Branch, None] = {}
     for path, node, class_name, function in places.project.attribute_reads(root, name):
         if not module.from_outside and not places.project.connected(root, cls.file.path, path):
             continue  # the instance cannot get there
@@ -95,25 +101,40 @@ def _excluded_by(places: Places, module: ModuleValue, cls: ClassValue, name: str
             if class_name not in family and not _descends(places, path, class_name, family):
                 continue
         in_family = class_name is not None and class_name in family
-        if in_family and function is not None and function.startswith(_INIT_CODE) and not isinstance(node.ctx, ast.Del):
+        in_init = in_family and function is not None and function.startswith(_INIT_CODE)
+        if in_init and not methods and not isinstance(node.ctx, ast.Del):
             continue
         if isinstance(node.value, ast.Name) and node.value.id in places.project.library_names(path):
             continue  # `F.bilinear` is no attribute of a module
-        branch = None
-        for key, (site, _, taken, dead) in module.decided.items():
-            if site.file.path == path and any(first <= node.lineno <= last for first, last in dead):
-                because = ", ".join(places.constants_of(module, site.node))
-                branch = (key, Branch(site.file.text.segment(site.node), taken, places.span(site), because))
-                break
-        if branch is None:
+        branch = _dead_branch(places, module, path, node)
+        if branch is not None:
+            branches[branch] = None
+            continue
+        inner = None
+        if in_family and function is not None and function not in (*methods, "forward") and len(methods) < _METHOD_DEPTH:
+            inner = _excluded_by(places, module, cls, function, (*methods, function))
+        if not inner:
             return None
-        branches[branch[0]] = branch[1]
-    return tuple(branches.values())
+        branches.update(dict.fromkeys(inner))
+    return tuple(branches)
 
 
-def _descends(places: Places, path: object, class_name: str, family: set[str]) -> bool:
+_METHOD_DEPTH = 3
+
+
+def _dead_branch(places: Places, module: ModuleValue, path: Path, node: ast.Attribute) -> Branch | None:
+    """The branch that the arguments of the instance exclude and that holds this read."""
+    position = (node.lineno, node.col_offset)
+    for site, _, taken, dead in module.decided.values():
+        if site.file.path == path and any(first <= position < last for first, last in dead):
+            because = ", ".join(places.constants_of(module, site.node))
+            return Branch(site.file.text.segment(site.node), taken, places.span(site), because)
+    return None
+
+
+def _descends(places: Places, path: Path, class_name: str, family: set[str]) -> bool:
     """Whether a class may be a subclass of the family: then its reads count."""
-    file = places.project.file(path)  # type: ignore[arg-type]
+    file = places.project.file(path)
     tree = getattr(getattr(file, "text", None), "tree", None)
     if tree is None:
         return True

@@ -30,6 +30,7 @@ from modellint.source.values import (
     Choice,
     ClassValue,
     Const,
+    ContextValue,
     DeviceMove,
     DeviceValue,
     DictValue,
@@ -96,7 +97,8 @@ class Modules(Calls):
         module.call = call
         module.complete = not cls.unknown_base
         self._start_mode(module)
-        record = ConstructionRecord(module, "absent", None, None, None)
+        record = ConstructionRecord(module, "called", None, None, None)
+        module.state["super"] = "absent"
         self.records.constructions.append(record)
         module.state["construction"] = record
         module.constructing = True
@@ -108,7 +110,7 @@ class Modules(Calls):
                 self._library_init(module, call, node)
         finally:
             module.constructing = False
-        if cls.unknown_base and record.super_state != "called":
+        if cls.unknown_base:
             record.super_state = "unknown"
         if "__new__" in cls.attrs:
             record.super_state = "unknown"
@@ -121,10 +123,9 @@ class Modules(Calls):
         """`__init__` of the torch class below a project class (or of nn.Module itself)."""
         record = module.state.get("construction")
         if isinstance(record, ConstructionRecord):
-            if record.super_state == "absent" and record.first_registration is not None:
+            if record.super_state == "absent":
                 record.super_state, record.super_site = "late", self.site(node)
-            elif record.super_state == "absent":
-                record.super_state = "called"
+            self.put(module.state, "super", "called")
         if module.spec is not None:
             module.arguments.update(call.bound(module.spec.signature))
             if module.is_container:
@@ -188,8 +189,11 @@ class Modules(Calls):
 
     def _note_registration(self, module: ModuleValue, name: str, node: ast.AST) -> None:
         record = module.state.get("construction")
-        if isinstance(record, ConstructionRecord) and record.super_state == "absent" and module.constructing:
-            if record.first_registration is None:
+        if isinstance(record, ConstructionRecord) and module.constructing and record.first_registration is None:
+            # `super` is None where a branch that calls the base met one that does not.
+            state = module.state.get("super")
+            if state != "called":
+                record.super_state = "late" if state is None else "absent"
                 record.first_registration, record.first_registration_site = name, self.site(node)
 
     def library_model(self, name: str, node: ast.AST, known: object, mode: Mode) -> ModuleValue:
@@ -288,8 +292,9 @@ class Modules(Calls):
                     owner.state["tied"] = module.state["tied"] = True
             self.fill(ParameterValue(((module, name),)), value.fill, node)
         if isinstance(value, SequenceValue | DictValue):
-            module.element_sites[name] = value.box.get("first") or self.site(node)
-            value.box.setdefault("owners", []).append((module, name))
+            module.element_sites[name] = self.site(node)
+            if not value.items:
+                value.box.setdefault("owners", []).append((module, name))
         self.put(module.attrs, name, value)
 
     # ---------------------------------------------------------------- fills
@@ -664,11 +669,13 @@ class Modules(Calls):
     def _forward_record(self, module: ModuleValue, call: CallArguments, node: ast.AST) -> ForwardRecord:
         first = call.positional[0] if call.positional else next(iter(call.keywords.values()), None)
         first_node = call.positional_nodes[0] if call.positional else next(iter(call.keyword_nodes.values()), None)
-        grad, grad_site = self.flow["grad"]
+        grad, grad_site = self._grad_of(module, node)
         functions = tuple((f.name, f.site) for f in self.frames if f.function is not None)
         function = node.func if isinstance(node, ast.Call) else node
         text = self.file.text.segment(function) if hasattr(function, "lineno") else module.name
         device = module.state.get("device", UNMOVED if self._made_here(module) else None)
+        if module.state.get("scattered"):
+            device = None  # DataParallel moves each batch itself
         record = ForwardRecord(
             site=self.site(node), model=module, text=text.removesuffix(".forward"),
             modes=module.state.get("modes", frozenset()),
@@ -679,6 +686,18 @@ class Modules(Calls):
             mode_dependent=(), loops=self.loops,
         )  # fmt: skip
         return record
+
+    def _grad_of(self, module: ModuleValue, node: ast.AST) -> tuple[bool | None, Site | None]:
+        """Whether a forward records: what holds at the call, unless the forward is decorated itself."""
+        forward = module.cls.lookup("forward") if module.cls is not None else None
+        for decorator in forward.decorators if isinstance(forward, FunctionValue) else ():
+            switched = decorator if isinstance(decorator, ContextValue) else None
+            if isinstance(decorator, External):
+                switched = self.switch_grad(decorator.name, None, node)
+            if switched is not None:
+                return switched.enabled, switched.site
+        grad, site = self.flow["grad"]
+        return grad, site
 
     @staticmethod
     def _made_here(module: ModuleValue) -> bool:

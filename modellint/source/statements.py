@@ -94,10 +94,9 @@ class Statements(Expressions):
 
     def note_first(self, box: dict[str, Any], value: Value, node: ast.AST) -> None:
         """Remember where the first module was put into an empty container that is an attribute."""
-        if isinstance(value, ModuleValue) and "first" not in box:
-            box["first"] = self.site(node)
-            for module, name in box.get("owners", ()):
-                module.element_sites[name] = box["first"]
+        if isinstance(value, ModuleValue) and "owners" in box:
+            for module, name in box.pop("owners"):
+                module.element_sites[name] = self.site(node)
 
     def load(self, file: SourceFile) -> None:
         raise NotImplementedError
@@ -397,7 +396,7 @@ class Statements(Expressions):
         self.loops = (*outer_loops, record)
         end: str | None = None
         try:
-            for start in starts:
+            for number, start in enumerate(starts, start=1):
                 self.trace = []
                 record.rounds.append(self.trace)
                 mark = self.mark()
@@ -409,8 +408,9 @@ class Statements(Expressions):
                 finally:
                     _, exits, _ = self.loop_exits.pop()
                     self.path = path
-                if exits:
-                    ends = [*exits]
+                # What a `break` leaves is the state after the loop, not that of another round.
+                ends = [changes for how, changes in exits if how == CONTINUE or number == len(starts)]
+                if ends:
                     if end is None:
                         ends.insert(0, self.take(mark))
                     else:
@@ -448,7 +448,7 @@ class Statements(Expressions):
         if self.loop_exits:
             mark, exits, undecided = self.loop_exits[-1]
             if self.undecided > undecided:
-                exits.append(self.snapshot(mark))
+                exits.append((how, self.snapshot(mark)))
         return how
 
     # ---------------------------------------------------------------- with

@@ -234,8 +234,10 @@ class ModuleValue(Value):
     """Nobody in the project constructs it: it was made with UNKNOWN arguments to enter its class."""
     constructing: bool = False
     reads: set[str] = field(default_factory=set)
-    decided: dict[int, tuple[Site, str, bool, tuple[tuple[int, int], ...]]] = field(default_factory=dict)
-    """Tests in its methods that its constructor arguments decided: site, text, taken, the lines of the dead arms."""
+    decided: dict[int, tuple[Site, str, bool, tuple[tuple[tuple[int, int], tuple[int, int]], ...]]] = field(
+        default_factory=dict
+    )
+    """Tests in its methods that its constructor arguments decided: site, text, taken, extents of the dead code."""
     undecided_reads: bool = False
     forward_runs: int = 0
     many: bool = False

@@ -92,7 +92,7 @@ class FunctionalDropoutAlwaysOn(Rule):
         probability = call.argument("p") or call.argument("dropout_p")
         if probability is not None and (probability.mode_gated or _is_zero(probability)):
             return
-        training = call.argument("training")
+        training = call.argument("training") or call.argument("train")
         if training is None:
             if call.name in _OFF_BY_DEFAULT:
                 return

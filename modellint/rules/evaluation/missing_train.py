@@ -105,6 +105,9 @@ class MissingTrain(Rule):
         if use.framework is not None or use.stochastic_on_purpose or not model.complete or not model.mode_dependent:
             return
         train = [state for state in use.modes if state.mode is Mode.TRAIN]
+        if use.modes and all(state.mode is Mode.EVAL and state.by_construction for state in use.modes):
+            yield self._never_switched(use)
+            return
         evals = [state for state in use.modes if state.mode is Mode.EVAL and not state.by_construction]
         evals = [state for state in evals if state.place is not None]
         if not train or not evals or any(state.mode is Mode.UNKNOWN for state in use.modes):
@@ -134,6 +137,20 @@ class MissingTrain(Rule):
             why=f"{contains(model, layer)}: after {evals[0].text} {effect}, and no train() comes before this forward",
             help=f"call {model.text}.train() at the top of every epoch",
             group=(model.key, evals[0].place),
+        )
+
+    def _never_switched(self, use: ForwardUse) -> Finding:
+        """A library handed the model over in eval mode, and nothing switches it."""
+        state, model = use.modes[0], use.model
+        notes = [Note(state.place, state.text, cause=True)] if state.place is not None else []
+        return self.finding(
+            at=use.place,
+            message=f"`{model.text}` is trained in eval mode: {state.text}",
+            label="no train() comes before this forward",
+            related=notes,
+            why="dropout stays off and BatchNorm keeps its old statistics during the whole training",
+            help=f"call {model.text}.train() at the top of every epoch",
+            group=(model.key, state.place),
         )
 
 

@@ -40,7 +40,7 @@ _LOSSES: tuple[tuple[str, str, Expects, str], ...] = (
     ("L1Loss", "l1_loss", Expects.RAW, "input target"),
     ("HuberLoss", "huber_loss", Expects.RAW, "input target"),
     ("SmoothL1Loss", "smooth_l1_loss", Expects.RAW, "input target"),
-    ("PoissonNLLLoss", "poisson_nll_loss", Expects.OTHER, "input target"),
+    ("PoissonNLLLoss", "poisson_nll_loss", Expects.OTHER, "log_input target"),
     ("GaussianNLLLoss", "gaussian_nll_loss", Expects.OTHER, "input target var"),
     ("HingeEmbeddingLoss", "hinge_embedding_loss", Expects.OTHER, "input target"),
     ("MultiLabelMarginLoss", "multilabel_margin_loss", Expects.OTHER, "input target"),
@@ -65,9 +65,7 @@ _PLAIN = frozenset(
 
 LOSSES: Mapping[str, LossSpec] = {
     **{
-        f"torch.nn.{cls}": LossSpec(
-            expects, tuple(call.split()), LAYERS[f"torch.nn.{cls}"].signature, _F + function
-        )
+        f"torch.nn.{cls}": LossSpec(expects, tuple(call.split()), LAYERS[f"torch.nn.{cls}"].signature, _F + function)
         for cls, function, expects, call in _LOSSES
     },
     **{
@@ -75,6 +73,7 @@ LOSSES: Mapping[str, LossSpec] = {
         for _, function, expects, call in _LOSSES
         for prefix in ((_F, "torch.") if function in _PLAIN else (_F,))
     },
+    **dict.fromkeys((_F + "poisson_nll_loss", "torch.poisson_nll_loss"), LossSpec(Expects.OTHER)),
     "torchvision.ops.sigmoid_focal_loss": LossSpec(Expects.BINARY_LOGITS, ("inputs", "targets")),
 }
 """Losses by dotted name."""
