@@ -127,6 +127,7 @@ class Interpreter(Modules):
         self.load(file)
         self.file = file
         self.records = file.records
+        self._left = self.file_budget(file)
         mark = self.mark()
         self.frames = [Frame("", file.scope, mark, 0)]
         self.trace = []
@@ -147,7 +148,7 @@ class Interpreter(Modules):
         self.take(self._before)
 
     def _bounded(self, file: SourceFile, node: ast.AST, run: Callable[[], object]) -> None:
-        self.steps, self.budget = 0, self.entry_budget(file)
+        self.steps, self.budget = 0, min(self.entry_budget(file), max(self._left, 0))
         frames = list(self.frames)
         try:
             run()
@@ -156,6 +157,16 @@ class Interpreter(Modules):
             self.file = file
             self.forwards, self.path, self.undecided, self.loops, self.loop_exits = [], (), 0, (), []
             self.not_followed(node, file.text.path, "the budget of this entry point is used up")
+        finally:
+            self._left -= self.steps
+            self.total_steps += self.steps
+
+    _left = 0
+    total_steps = 0
+
+    def file_budget(self, file: SourceFile) -> int:
+        """How many steps all entry points of a file may take: in proportion to its size, with a floor for scripts."""
+        return 80_000 + 1_000 * len(file.text.lines) // 10
 
     def _enter(self, file: SourceFile, function: FunctionValue, receiver: Value | None) -> None:
         """Enter a function that nobody calls, with its annotations and UNKNOWN."""

@@ -195,6 +195,7 @@ class Machine:
         log = self.log
         start, moment = mark
         changes: Changes = {}
+        self.steps += len(log) - start
         for index in range(len(log) - 1, start - 1, -1):
             target, key, old = log[index]
             if type(target) is Cells and target.born > moment:
@@ -212,6 +213,7 @@ class Machine:
     def snapshot(self, mark: Mark) -> Changes:
         """What was written since `mark`, left in place."""
         changes: Changes = {}
+        self.steps += len(self.log) - mark[0]
         for target, key, _ in self.log[mark[0] :]:
             cell = (id(target), key)
             if cell not in changes:
@@ -228,6 +230,7 @@ class Machine:
         for part in reversed(parts):
             for cell, (target, key, _) in part.items():
                 cells[cell] = (target, key)
+        self.steps += 2 * len(cells)
         for cell, (target, key) in cells.items():
             values = []
             for part in parts:

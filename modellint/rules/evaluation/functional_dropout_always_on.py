@@ -12,7 +12,7 @@ _ON_BY_DEFAULT = {
     "torchvision.ops.stochastic_depth",
     "torchvision.ops.stochastic_depth.stochastic_depth",
 }
-_OFF_BY_DEFAULT = {_F + n for n in ("alpha_dropout", "feature_alpha_dropout", "rrelu")}
+_OFF_BY_DEFAULT = {_F + n for n in ("alpha_dropout", "feature_alpha_dropout", "rrelu")} | {"torch.dropout"}
 _ATTENTION = _F + "scaled_dot_product_attention"
 
 
