@@ -72,10 +72,13 @@ class _Walk:
         self._repositories: dict[Path, Path | None] = {}
         self._outer: dict[Path | None, list[tuple[IgnoreList, str]]] = {}
         self._specs: dict[Patterns, IgnoreList] = {}
+        self._top: Path | None = None
+        self._roots: dict[tuple[int, Path], Path] = {}
         self._seen: set[Path] = set()
 
     def folder(self, folder: Path) -> None:
         """Take every Python file below a folder. Iterative: no depth of folders overflows the stack."""
+        self._top, self._roots = folder, {}
         waiting = [folder]
         while waiting:
             here = waiting.pop()
@@ -105,6 +108,7 @@ class _Walk:
                         self.leave_out(path, reason)
                 elif entry.name.endswith((".py", ".ipynb")) and not _is_lock(entry.name, path):
                     self.file(path, self.reason(path, is_folder=False))
+        self._top = None
 
     def file(self, path: Path, reason: str | None) -> None:
         """Take one file, or leave it out for a reason."""
@@ -164,13 +168,26 @@ class _Walk:
                 return f"ignored by {name}" if decision else None
         return None
 
-    @staticmethod
-    def _matches(spec: IgnoreList, root: Path, path: Path, is_folder: bool) -> bool | None:
-        try:
-            relative = path.relative_to(root).as_posix()
-        except ValueError:
+    def _matches(self, spec: IgnoreList, root: Path, path: Path, is_folder: bool) -> bool | None:
+        if not path.is_relative_to(root):
             return None
+        relative = path.relative_to(self._root(spec, root, path)).as_posix()
         return spec.decides(relative, is_folder=is_folder)
+
+    def _root(self, spec: IgnoreList, root: Path, path: Path) -> Path:
+        """The folder that paths are relative to: that of the patterns.
+
+        Where they ignore the folder that the user named, its content is matched as if they stood in it: named, it is
+        walked, and the pattern that ignores it as a whole must not ignore all that is in it.
+        """
+        top = self._top
+        if top is None or path == top or not path.is_relative_to(top) or top == root or not top.is_relative_to(root):
+            return root
+        key = (id(spec), root)
+        if key not in self._roots:
+            ignored = spec.covers(top.relative_to(root).as_posix(), is_folder=True)
+            self._roots[key] = top if ignored else root
+        return self._roots[key]
 
     def _spec(self, patterns: Patterns) -> IgnoreList:
         spec = self._specs.get(patterns)

@@ -49,6 +49,16 @@ def test_default_excludes(tmp_path: Path, folder: str) -> None:
     assert names(tmp_path, folder) == [f"{folder}/x.py"], "a named folder is walked"
 
 
+def test_other_patterns_hold_in_a_named_folder_that_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    write(tmp_path, ".gitignore", text="/gen/\n*_scratch.py\ndeep/\n")
+    write(tmp_path, "gen/a.py", "gen/a_scratch.py", "gen/deep/b.py", "gen/sub/c.py")
+    assert names(tmp_path) == []
+    assert names(tmp_path, "gen") == ["gen/a.py", "gen/sub/c.py"]
+    assert names(tmp_path, "gen/sub") == ["gen/sub/c.py"]
+    assert names(tmp_path, "gen", "gen/sub", ".", force=True) == []
+
+
 def test_virtual_environment_under_any_name(tmp_path: Path) -> None:
     write(tmp_path, "myenv/lib/x.py", "myenv/pyvenv.cfg", "y.py")
     listed, result = found(tmp_path)

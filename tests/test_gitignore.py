@@ -49,6 +49,17 @@ PATTERNS = (
     "/",
     "!*.py",
     "a.py/",
+    "!\n//\n/b.py",
+    "*\n!*/\n!keep.py",
+    "/*\n!/src\n!/q/",
+    "*\n!.gitignore\n!*/\n!*.py\n!*.md",
+    "/data/*\n!/data/keep.py",
+    "data/**\n!data/keep.py",
+    "data\n!data/keep.py",
+    "/*\n!/src/\n/src/*\n!/src/deep/",
+    "**/deep/**\n!**/deep/q/",
+    "*.py\n!src/**",
+    "data/x/\n!data/x/",
 )
 
 

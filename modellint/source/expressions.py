@@ -648,6 +648,8 @@ class Expressions(Machine):
     def _any_of(self, values: list[Value], node: ast.AST) -> Value:
         if not values:
             return Unknown("an item of an empty container")
+        if len(values) > 4 * Choice.LIMIT and not any(isinstance(v, ModuleValue) for v in values):
+            return Unknown("one of many items")
         if len(values) > Choice.LIMIT and all(isinstance(v, ModuleValue) for v in values):
             values = values[: Choice.LIMIT]
         return self.join(values)

@@ -127,17 +127,12 @@ class Interpreter(Modules):
         self.load(file)
         self.file = file
         self.records = file.records
-        self._left = self.file_budget(file)
         mark = self.mark()
         self.frames = [Frame("", file.scope, mark, 0)]
         self.trace = []
         for block in file.main_blocks:
-            self._bounded(file, block, lambda block=block: self.run_block(block.body))  # type: ignore[misc]
-        for function in list(file.functions):
-            if function.node in file.entered or function.owner is not None:
-                continue
-            self._enter(file, function, None)
-        self._enter_classes(file)
+            self._bounded(file, block, self.SCRIPT_BUDGET, lambda block=block: self.run_block(block.body))  # type: ignore[misc]
+        self._enter_what_nothing_called(file)
         self.frames = []
         self._before = mark
 
@@ -147,26 +142,51 @@ class Interpreter(Modules):
         """Undo what the last file did to others, so that each file is run from the same state."""
         self.take(self._before)
 
-    def _bounded(self, file: SourceFile, node: ast.AST, run: Callable[[], object]) -> None:
-        self.steps, self.budget = 0, min(self.entry_budget(file), max(self._left, 0))
+    def _enter_what_nothing_called(self, file: SourceFile) -> None:
+        """Functions and classes, each with its share of a budget in proportion to the size of the file."""
+        entries: list[tuple[ast.AST, Callable[[], None]]] = []
+        for function in file.functions:
+            if function.owner is None:
+                entries.append((function.node, lambda f=function: self._enter(file, f, None)))  # type: ignore[misc]
+        classes = [value for value in file.scope.names.values() if isinstance(value, ClassValue) and value.file is file]
+        for cls in dict.fromkeys(classes):
+            entries.append((cls.node, lambda c=cls: self._enter_class(file, c)))  # type: ignore[misc]
+        left = self.LIBRARY_FLOOR + self.LIBRARY_STEPS * len(file.text.lines)
+        for index, (node, enter) in enumerate(entries):
+            if node in file.entered:
+                continue
+            self._share = min(self.SCRIPT_BUDGET, max(self.LEAST_SHARE, 3 * left // (len(entries) - index)))
+            before = self.total_steps
+            enter()
+            left -= self.total_steps - before
+            if left <= 0:
+                self.not_followed(node, file.text.path, "the budget of this file is used up")
+                break
+
+    SCRIPT_BUDGET = 120_000
+    """Steps for the top level of a file, and for its main block."""
+    LIBRARY_FLOOR = 8_000
+    LIBRARY_STEPS = 20
+    """Steps for functions and classes that nothing calls: a floor, and so many a line."""
+    LEAST_SHARE = 1_000
+    _share = 0
+    total_steps = 0
+
+    def _bounded(self, file: SourceFile, node: ast.AST, budget: int, run: Callable[[], object]) -> None:
+        self.steps, self.budget = 0, budget
         frames = list(self.frames)
+        kept = self.records.sizes()
         try:
             run()
         except OutOfBudget:
+            # What was not followed to its end is not judged.
+            self.records.cut(kept)
             self.frames = frames
             self.file = file
             self.forwards, self.path, self.undecided, self.loops, self.loop_exits = [], (), 0, (), []
             self.not_followed(node, file.text.path, "the budget of this entry point is used up")
         finally:
-            self._left -= self.steps
             self.total_steps += self.steps
-
-    _left = 0
-    total_steps = 0
-
-    def file_budget(self, file: SourceFile) -> int:
-        """How many steps all entry points of a file may take: in proportion to its size, with a floor for scripts."""
-        return 80_000 + 1_000 * len(file.text.lines) // 10
 
     def _enter(self, file: SourceFile, function: FunctionValue, receiver: Value | None) -> None:
         """Enter a function that nobody calls, with its annotations and UNKNOWN."""
@@ -187,10 +207,10 @@ class Interpreter(Modules):
             call.keyword_nodes[argument.arg] = argument
         call.open = True
         if is_forward and isinstance(receiver, ModuleValue):
-            self._bounded(file, function.node, lambda: self.call_module(receiver, call, function.node))
+            self._bounded(file, function.node, self._share, lambda: self.call_module(receiver, call, function.node))
         else:
             self._bounded(
-                file, function.node, lambda: self.call_function(function, receiver, call, function.node)
+                file, function.node, self._share, lambda: self.call_function(function, receiver, call, function.node)
             )
         self.take(mark)
 
@@ -221,23 +241,21 @@ class Interpreter(Modules):
                     return self.construct_layer(name, positional(argument), argument)
         return Unknown(f"`{argument.arg}` of {function.name}, which nobody calls", text=argument.arg)
 
-    def _enter_classes(self, file: SourceFile) -> None:
-        classes = [value for value in file.scope.names.values() if isinstance(value, ClassValue) and value.file is file]
-        for cls in dict.fromkeys(classes):
-            methods = [f for f in cls.attrs.values() if isinstance(f, FunctionValue) and f.owner is cls]
-            fresh = [f for f in methods if f.node not in file.entered]
-            if not fresh:
-                continue
-            mark = self.mark()
-            receiver = self._outside_instance(file, cls)
-            forward = cls.lookup("forward")
-            if cls.is_module and isinstance(forward, FunctionValue) and forward.node not in file.entered:
-                self._enter(file, forward, receiver)
-            for function in fresh:
-                if function.node not in file.entered and function.name != "__init__":
-                    decorated = any(isinstance(d, External) and d.name == "staticmethod" for d in function.decorators)
-                    self._enter(file, function, None if decorated else receiver)
-            self.take(mark)
+    def _enter_class(self, file: SourceFile, cls: ClassValue) -> None:
+        methods = [f for f in cls.attrs.values() if isinstance(f, FunctionValue) and f.owner is cls]
+        fresh = [f for f in methods if f.node not in file.entered]
+        if not fresh:
+            return
+        mark = self.mark()
+        receiver = self._outside_instance(file, cls)
+        forward = cls.lookup("forward")
+        if cls.is_module and isinstance(forward, FunctionValue) and forward.node not in file.entered:
+            self._enter(file, forward, receiver)
+        for function in fresh:
+            if function.node not in file.entered and function.name != "__init__":
+                decorated = any(isinstance(d, External) and d.name == "staticmethod" for d in function.decorators)
+                self._enter(file, function, None if decorated else receiver)
+        self.take(mark)
 
     def _outside_instance(self, file: SourceFile, cls: ClassValue) -> Value:
         """An instance as nobody in the project makes it: every argument UNKNOWN."""
@@ -254,7 +272,7 @@ class Interpreter(Modules):
             if arguments.vararg or arguments.kwarg:
                 call.open = True
         result: list[Value] = []
-        self._bounded(file, cls.node, lambda: result.append(self.construct(cls, call, cls.node)))
+        self._bounded(file, cls.node, self._share, lambda: result.append(self.construct(cls, call, cls.node)))
         if not result:
             return Unknown("a constructor that was not followed")
         if isinstance(result[0], ModuleValue):

@@ -208,6 +208,19 @@ class Records:
     not_followed: dict[object, tuple[Site, str, str]] = field(default_factory=dict)
 
 
+    def sizes(self) -> tuple[int, ...]:
+        """How much there is of what a run must have ended for, to be judged."""
+        return tuple(len(part) for part in self._lists())
+
+    def cut(self, sizes: tuple[int, ...]) -> None:
+        """Forget what came after `sizes` was taken."""
+        for part, size in zip(self._lists(), sizes, strict=True):
+            del part[size:]
+
+    def _lists(self) -> tuple[list[Any], ...]:
+        return self.constructions, self.instances, self.forwards, self.losses, self.loops, self.optimizers, self.steps
+
+
 __all__ = [
     "Alternatives", "CallRecord", "CallTrace", "ConstructionRecord", "DiscardedRecord", "EventRecord", "FillRecord",
     "ForwardRecord", "HiddenRecord", "LoopRecord", "LossRecord", "Records", "Tensor", "TorchCallRecord", "Unknown",
