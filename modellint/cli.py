@@ -112,7 +112,7 @@ def check(**options: Any) -> int:
     """Check files and folders (default: the current folder); `-` reads the standard input.
 
     Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 a mistake in the command line or the configuration,
-    3 a rule failed (the others still report).
+    3 a rule or the reading of a file failed (everything else still reports).
     """
     from modellint.catalog import check_names
     from modellint.config import Configuration
@@ -177,7 +177,7 @@ def facts(file: str, output_format: str) -> int:
 
     listing = fact_list.read(file, Path.cwd())
     click.echo(fact_list.as_json(listing) if output_format == "json" else fact_list.as_text(listing), nl=False)
-    return OK
+    return INTERNAL if listing.failures else OK
 
 
 def _flags(options: dict[str, Any]) -> Flags:

@@ -18,7 +18,7 @@ from modellint.facts.model import ModelRef
 from modellint.facts.module_class import ModuleClass
 from modellint.facts.module_instance import LayerCall, ModuleInstance
 from modellint.facts.parameter_fill import ParameterFill
-from modellint.facts.reading import BadInput, NotFollowed
+from modellint.facts.reading import BadInput, NotFollowed, ReaderFailure
 from modellint.facts.span import Span
 from modellint.facts.torch_call import UNKNOWN, TorchCall
 from modellint.facts.training_loop import TrainingLoop
@@ -37,6 +37,7 @@ class Listing:
     bad_input: tuple[BadInput, ...]
     not_followed: tuple[NotFollowed, ...]
     uses_torch: bool
+    failures: tuple[ReaderFailure, ...] = ()
 
 
 def read(file: str, cwd: Path) -> Listing:
@@ -57,6 +58,7 @@ def read(file: str, cwd: Path) -> Listing:
         tuple(reading.bad_input),
         tuple(sorted({item for item in reading.not_followed if item.span.path == path}, key=lambda item: item.span)),
         uses_torch=bool(reading.checked),
+        failures=tuple(reading.failures),
     )
 
 
@@ -65,6 +67,8 @@ def as_text(listing: Listing) -> str:
     blocks = [(type(fact).__name__, str(_place(fact)), _describe(fact)) for fact in listing.facts]
     blocks += [(item.rule, str(item.span), [item.message]) for item in listing.bad_input]
     blocks += [("not followed", str(item.span), [f"{item.text}: {item.reason}"]) for item in listing.not_followed]
+    blocks += [("internal error", f"{item.path}:{item.line}", [f"the reader failed ({item.error})"])
+               for item in listing.failures]  # fmt: skip
     if not blocks:
         what = "no facts" if listing.uses_torch else "never mentions torch: not read"
         return f"{listing.path}: {what}\n"
@@ -85,6 +89,7 @@ def as_json(listing: Listing) -> str:
         "facts": [{"fact": type(fact).__name__, **_fields(fact)} for fact in listing.facts],
         "bad_input": [_fields(item) for item in listing.bad_input],
         "not_followed": [_fields(item) for item in listing.not_followed],
+        "failures": [_fields(item) for item in listing.failures],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 

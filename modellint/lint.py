@@ -12,10 +12,10 @@ from modellint import catalog
 from modellint.config import Configuration, Settings
 from modellint.discovery import Found, find_files
 from modellint.facts.reading import BadInput, NotFollowed, Reading
-from modellint.finding import Category, Certainty, Finding
+from modellint.finding import Category, Certainty, Finding, RuleFailure
 from modellint.gitignore import IgnoreList
 from modellint.judge import judge
-from modellint.report.model import BAD_INPUT, LintReport
+from modellint.report.model import BAD_INPUT, READER, LintReport
 from modellint.rule import Rule
 from modellint.source.text import SourceText, lenient_lines, parse_bytes, shown_path
 from modellint.suppress import MARKER, suppress
@@ -61,10 +61,13 @@ def check(inputs: Input, configuration: Configuration, paths: tuple[str, ...]) -
     run = _Run(inputs, configuration)
     rules = run.rules()
     reading = read_files(inputs.found.files, cwd=configuration.cwd, stdin=inputs.stdin)
-    judged, failures = judge(reading.facts, rules)
+    judged, rule_failures = judge(reading.facts, rules)
+    failures = [*_reader_failures(reading), *rule_failures]
     findings = [finding for finding in judged if run.concerns(finding) and run.allows(finding)]
     findings = [catalog.with_level(finding, run.settings_of(finding.span.path)) for finding in findings]
-    failed = {failure.rule for failure in failures}
+    # What a failed rule, or any rule in a file that was not read to its end, would have found is not known: a comment
+    # that might have silenced it is not called unused.
+    failed = frozenset(catalog.all_rules()) if reading.failures else {failure.rule for failure in rule_failures}
     outcome = suppress(
         findings,
         run.passed,
@@ -202,6 +205,12 @@ def _bad_finding(item: BadInput) -> Finding:
         message=item.message,
         span=item.span,
     )
+
+
+def _reader_failures(reading: Reading) -> list[RuleFailure]:
+    """One a file: a file that stops the reader stops it once for every entry point."""
+    first = {failure.path: failure for failure in reversed(reading.failures)}
+    return [RuleFailure(READER, path, failure.line, failure.error) for path, failure in sorted(first.items())]
 
 
 def _followable(reading: Reading, passed: Collection[str]) -> tuple[NotFollowed, ...]:

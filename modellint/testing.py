@@ -66,6 +66,8 @@ def _findings(source: str, rule: type[Rule], which: str, beside: Sequence[type[R
         reading = read_files([path], cwd=Path(folder))
     if reading.bad_input:
         raise AssertionError(f"{rule.name}: `{which}` cannot be read: {reading.bad_input[0].message}")
+    if reading.failures:
+        raise AssertionError(f"{rule.name}: the reader raised {reading.failures[0].error} in `{which}`")
     rules = [rule(), *(other() for other in beside if other is not rule)]
     findings, failures = judge(reading.facts, rules)
     if failures:

@@ -1,7 +1,7 @@
 """A reader and rules small enough to know what they say: the frame around the analysis is tested with them.
 
-`x.bug` as a statement is an error, `x.odd` a warning, `x.crash` makes a rule fail; `x.cause` is the cause of an error
-that `x.effect` shows.
+`x.bug` as a statement is an error, `x.odd` a warning, `x.crash` makes a rule fail and `x.boom` the reader; `x.cause`
+is the cause of an error that `x.effect` shows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 from modellint import catalog
 from modellint.facts.discarded_value import DiscardedValue
-from modellint.facts.reading import BadInput, NotFollowed, Reading
+from modellint.facts.reading import BadInput, NotFollowed, ReaderFailure, Reading
 from modellint.facts.span import Span
 from modellint.finding import Category, Finding, Note
 from modellint.rule import Rule
@@ -52,6 +52,8 @@ def read_files(files: Sequence[Path], *, cwd: Path, stdin: tuple[str, bytes] | N
                 text, name = source.segment(node), node.value.attr
                 if name == "lost":
                     reading.not_followed.append(NotFollowed(source.span(node), text, "made up"))
+                elif name == "boom":
+                    reading.failures.append(ReaderFailure(source.path, node.lineno, "RecursionError"))
                 elif name == "cause":
                     causes["cause"] = source.span(node)
                 else:

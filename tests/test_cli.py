@@ -101,6 +101,27 @@ def test_a_rule_that_fails_leaves_the_others(run) -> None:  # type: ignore[no-un
     assert "internal error: rule crasher failed on x.py:2 (ZeroDivisionError); the other rules ran" in shown.out
 
 
+def test_a_file_that_the_reader_fails_on_leaves_the_others(run) -> None:  # type: ignore[no-untyped-def]
+    write(x="x.boom\nx.bug\nx.boom\n", y="x.odd\ny = 1  # modellint: ignore[some-bug]\n")
+    shown = run("--output-format", "concise")
+    assert shown.code == 3
+    assert shown.rules[:2] == ["x.py:3 some-bug", "y.py:2 odd-thing"]
+    assert "unused-ignore" not in shown.out, "what the comment silences may be what was not read"
+    line = "internal error: the reader failed on x.py:2 (RecursionError); the other files were read. Please report it"
+    assert shown.out.count("internal error") == 1
+    assert line in shown.out.splitlines()
+    assert "Found 1 error, 1 warning, 1 reader failure in 2 files" in shown.out
+    document = json.loads(run("--output-format", "json").out)
+    assert document["failures"] == [{"rule": "reader", "path": "x.py", "line": 2, "message": "RecursionError"}]
+    (sarif,) = json.loads(run("--output-format", "sarif").out)["runs"]
+    (notification,) = sarif["invocations"][0]["toolExecutionNotifications"]
+    assert notification["descriptor"] == {"id": "reader-failure"}
+    assert "associatedRule" not in notification
+    listed = run("facts", "x.py")
+    assert listed.code == 3
+    assert "the reader failed (RecursionError)" in listed.out
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -92,6 +92,9 @@ def test_found() -> None:
     )
     some = report(twin_findings()[:1], failures=(failure(),), checked=41, skipped=0)
     assert summary_line(some) == "Found 1 error, 1 rule failure in 2 files (41 checked)"
+    unread = report(failures=(failure(), RuleFailure("reader", "b.py", 0, "KeyError")), checked=41, skipped=0)
+    assert summary_line(unread) == "Found 1 reader failure, 1 rule failure in 2 files (41 checked)"
+    assert closing(unread, 0)[1].startswith("internal error: the reader failed on b.py (KeyError); the other files")
     note = replace(twin_findings()[0], level=Level.NOTE)
     assert summary_line(report([note])).startswith("Found 1 note in 1 file (")
     many = report([note], checked=1234, skipped=0)

@@ -26,6 +26,17 @@ class NotFollowed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReaderFailure:
+    """A file on which the reader itself raised: becomes one `internal error` line and exit code 3."""
+
+    path: str
+    line: int
+    """How far the reader had come; 0 when that is not known."""
+    error: str
+    """Class name of the exception."""
+
+
 @dataclass(slots=True)
 class Reading:
     """Everything one reading of a set of files yields."""
@@ -33,6 +44,7 @@ class Reading:
     facts: list[object] = field(default_factory=list)
     bad_input: list[BadInput] = field(default_factory=list)
     not_followed: list[NotFollowed] = field(default_factory=list)
+    failures: list[ReaderFailure] = field(default_factory=list)
     checked: int = 0
     """Files that use torch and were read."""
     skipped: int = 0

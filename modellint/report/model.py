@@ -13,6 +13,10 @@ BAD_INPUT = frozenset({"syntax-error", "unreadable-file", "too-deep"})
 """Findings that say that a file could not be read: no rule made them and none has a page."""
 
 
+READER = "reader"
+"""The `rule` of a failure that no rule caused."""
+
+
 @dataclass(frozen=True, slots=True)
 class LintReport:
     """Findings, and the numbers that the summary is made of."""
@@ -47,7 +51,7 @@ class LintReport:
 
     @property
     def files(self) -> int:
-        """How many files have a finding or a rule failure."""
+        """How many files have a finding or a failure."""
         places = {finding.span.path for finding in self.findings}
         places.update(failure.path for failure in self.failures if failure.path)
         return len(places)

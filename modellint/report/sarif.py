@@ -16,8 +16,9 @@ from modellint import __version__
 from modellint.facts.span import Span
 from modellint.finding import Category, Finding, Fix, FlowStep, Level, RuleFailure, Safety
 from modellint.report.fingerprint import FileOutline, fingerprints
-from modellint.report.model import BAD_INPUT, LintReport, Options
+from modellint.report.model import BAD_INPUT, READER, LintReport, Options
 from modellint.report.pages import page, summary
+from modellint.report.summary import failure_text
 from modellint.report.wording import counted, numbered
 from modellint.rule import Rule
 
@@ -117,8 +118,11 @@ class _Results:
         return notification | {"locations": [{"physicalLocation": self._places.physical(finding.span)}]}
 
     def _failure(self, failure: RuleFailure) -> _Json:
-        text = f"rule {failure.rule} failed ({failure.error}); the other rules ran"
-        notification = _notification("rule-failure", "error", text) | {"associatedRule": {"id": failure.rule}}
+        if failure.rule == READER:
+            notification = _notification("reader-failure", "error", failure_text(failure))
+        else:
+            notification = _notification("rule-failure", "error", failure_text(failure))
+            notification["associatedRule"] = {"id": failure.rule}
         if failure.path:
             line = max(failure.line, 1)
             location = {"artifactLocation": self._places.artifact(failure.path), "region": {"startLine": line}}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from modellint.finding import Level, RuleFailure, Safety
 from modellint.report.cells import visible
-from modellint.report.model import BAD_INPUT, LintReport
+from modellint.report.model import BAD_INPUT, READER, LintReport
 from modellint.report.wording import counted, joined
 
 _PATHS_NAMED = 3
@@ -16,7 +16,8 @@ def summary_line(report: LintReport) -> str:
     """One sentence that is true of the whole run."""
     if report.findings or report.failures:
         counts = [(report.count(level), level.value) for level in (Level.ERROR, Level.WARNING, Level.NOTE)]
-        counts.append((len(report.failures), "rule failure"))
+        unread = sum(failure.rule == READER for failure in report.failures)
+        counts += [(unread, "reader failure"), (len(report.failures) - unread, "rule failure")]
         what = ", ".join(counted(number, noun) for number, noun in counts if number)
         details = _joined(f"{report.checked:,} checked", _count(report.skipped, "without torch skipped"))
         where = f" in {counted(report.files, 'file')}" if report.files else ""
@@ -44,12 +45,18 @@ def hint_line(report: LintReport) -> str:
     return " ".join(sentences)
 
 
+def failure_text(failure: RuleFailure, place: str = "") -> str:
+    """What failed, and what of the run holds all the same."""
+    if failure.rule == READER:
+        return f"the reader failed{place} ({failure.error}); the other files were read"
+    return f"rule {failure.rule} failed{place} ({failure.error}); the other rules ran"
+
+
 def failure_line(failure: RuleFailure) -> str:
-    """The line for a rule that raised."""
-    place = f" on {failure.path}:{failure.line}" if failure.path else ""
-    return visible(
-        f"internal error: rule {failure.rule} failed{place} ({failure.error}); the other rules ran. Please report it"
-    )
+    """The line for what raised, a rule or the reader."""
+    line = f":{failure.line}" if failure.line else ""
+    place = f" on {failure.path}{line}" if failure.path else ""
+    return visible(f"internal error: {failure_text(failure, place)}. Please report it")
 
 
 def closing(report: LintReport, verbosity: int) -> list[str]:

@@ -137,6 +137,9 @@ class Calls(Statements):
             options = [o for o in function.options if not (isinstance(o, Const) and o.value is None)]
             if len(options) == 1:
                 return self.call(options[0], arguments, node)
+            if all(_acts_on_itself(option) for option in options):
+                # Whichever object it is, that one is called: each is switched, stepped or run for sure.
+                return self.join([self.call(option, arguments, node) for option in options])
             return self.choose([lambda o=o: self.call(o, arguments, node) for o in options])  # type: ignore[misc]
         if isinstance(function, ObjectValue):
             method = function.cls.lookup("__call__")
@@ -238,6 +241,7 @@ class Calls(Statements):
     ) -> Value:
         module = receiver if isinstance(receiver, ModuleValue) else None
         frame = Frame(function.name, scope, self.mark(), self.undecided, function, module, Site(self.file, node))
+        frame.loops = self.loops
         file, path, trace, loop_exits = self.file, self.path, self.trace, self.loop_exits
         assumed = dict(self.assumed)
         self.frames.append(frame)
@@ -827,6 +831,11 @@ class ContextFunction(Value):
 
 
 _DICT_METHODS = frozenset(dir(dict))
+
+
+def _acts_on_itself(value: Value) -> bool:
+    receiver = value.receiver if isinstance(value, Method | BoundMethod) else value
+    return isinstance(receiver, ModuleValue | OptimizerValue)
 
 
 def _is_main_guard(node: ast.stmt) -> bool:

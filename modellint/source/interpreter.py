@@ -511,6 +511,9 @@ class Interpreter(Modules):
         if name == "torch.autograd.backward" and first is not None:
             self._backward(first, node)
             return NONE
+        if name == "torch.distributed.autograd.backward" and len(call.positional) > 1:
+            self._backward(call.positional[1], node)
+            return NONE
         if name in ("torch.utils.checkpoint.checkpoint",) and first is not None:
             inner = CallArguments(node)
             inner.positional, inner.positional_nodes = call.positional[1:], call.positional_nodes[1:]

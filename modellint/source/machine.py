@@ -67,7 +67,8 @@ class Frame:
     """One call of a project function (or the top level of a file)."""
 
     __slots__ = (
-        "definite", "depth", "exits", "forward", "function", "mark", "module", "name", "returned", "scope", "site",
+        "definite", "depth", "exits", "forward", "function", "loops", "mark", "module", "name", "returned", "scope",
+        "site",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +92,8 @@ class Frame:
         """The module whose method it is."""
         self.site = site
         """The call."""
+        self.loops: tuple[object, ...] = ()
+        """The loops around the call."""
         self.forward: tuple[ForwardRecord, ForwardFrame] | None = None
         """Of a method that calls layers of its own module from outside of a forward: it counts as one."""
         self.exits: list[tuple[Value, Changes]] = []

@@ -615,6 +615,7 @@ class Modules(Calls):
                 self.file = file
             depth = self.frames.index(frame)
             record.functions = tuple((f.name, f.site) for f in self.frames[:depth] if f.function is not None)
+            record.loops, record.loop_depth = frame.loops, len(frame.loops)
             frame.forward = (record, ForwardFrame(owner))
             self.records.forwards.append(record)
             self.event(EventKind.FORWARD, node, modules=(owner,), forward=record)
