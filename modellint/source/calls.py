@@ -679,7 +679,10 @@ class Calls(Statements):
     def _test_result(self, value: Value, node: ast.AST) -> Value:
         """The undecided result of a test of an Unknown: the same for the same test of the same value."""
         if isinstance(value, Unknown) and isinstance(node, ast.Call):
-            return value.child(("test", ast.dump(node)))
+            known: str | None = getattr(node, "_modellint_text", None)
+            if known is None:
+                known = node._modellint_text = ast.unparse(node)  # type: ignore[attr-defined]
+            return value.child(("test", known))
         return Unknown("a test")
 
     def _getattr(self, values: list[Value], node: ast.AST) -> Value:

@@ -264,15 +264,16 @@ class Modules(Calls):
         return _DIMENSIONS.get(spec.family)
 
     def _training(self, module: ModuleValue) -> Value:
-        symbol = module.state.get("training")
-        if not isinstance(symbol, Unknown):
-            symbol = module.state["training"] = Unknown("`training`", origin="training", text="training")
-        if self.forwards:
-            frame = self.forwards[-1]
-            frame.mode_reads.setdefault(id(module), (module, "reads `self.training`", True))
-            return symbol
+        # One symbol for each set of modes: two tests of `training` agree as long as nothing switches between them, and
+        # `train(was_training)` can restore what was read.
         modes: frozenset[ModeEntry] = module.state.get("modes", frozenset())
-        return Unknown("`training`", origin=("modes", modes), text="training")
+        symbols: dict[frozenset[ModeEntry], Unknown] = module.state.setdefault("training", {})
+        symbol = symbols.get(modes)
+        if symbol is None:
+            symbol = symbols[modes] = Unknown("`training`", origin=("modes", modes), text="training")
+        if self.forwards:
+            self.forwards[-1].mode_reads.setdefault(id(module), (module, "reads `self.training`", True))
+        return symbol
 
     def set_module_attribute(self, module: ModuleValue, name: str, value: Value, node: ast.AST) -> None:
         """`module.name = value`."""
