@@ -115,7 +115,8 @@ def line_of(source: str, part: str) -> int:
         ("TABLE = {'net': Net}\nmodel = TABLE['net'](8, True)", True),
         ("class Sub(Net):\n    def __init__(self):\n        super().__init__(8, flag=True)\n\nmodel = Sub()", True),
         (
-            "class Maker:\n    flag = True\n\n    def make(self):\n        return Net(8, self.flag)\n\nmodel = Maker().make()",
+            "class Maker:\n    flag = True\n\n    def make(self):\n        return Net(8, self.flag)\n\n"
+            "model = Maker().make()",
             True,
         ),
         ("for flag in [True]:\n    model = Net(8, flag)", True),
@@ -467,7 +468,8 @@ def test_the_signs_of_validation(program: Program) -> None:
 SETUP = NET + "model = Net(8)\nopt = torch.optim.SGD(model.parameters(), lr=0.1)\nloader = make_loader()\n"
 LOOPS: dict[str, tuple[str, list[str]]] = {
     "plain": (
-        "for x, y in loader:\n    opt.zero_grad()\n    loss = F.mse_loss(model(x), y)\n    loss.backward()\n    opt.step()",
+        "for x, y in loader:\n    opt.zero_grad()\n    loss = F.mse_loss(model(x), y)\n    loss.backward()\n"
+        "    opt.step()",
         ["ZERO_GRAD FORWARD LOSS BACKWARD OPTIMIZER_STEP"],
     ),
     "no clear": (
@@ -507,11 +509,13 @@ LOOPS: dict[str, tuple[str, list[str]]] = {
         ["ZERO_GRAD FORWARD LOSS BACKWARD UNSCALE CLIP OPTIMIZER_STEP SCALER_UPDATE"],
     ),
     "not followed": (
-        "import mystery\nfor x, y in loader:\n    F.mse_loss(model(x), y).backward()\n    mystery.update(opt)\n    opt.step()",
+        "import mystery\nfor x, y in loader:\n    F.mse_loss(model(x), y).backward()\n    mystery.update(opt)\n"
+        "    opt.step()",
         ["FORWARD LOSS BACKWARD UNKNOWN_CALL OPTIMIZER_STEP"],
     ),
     "while": (
-        "n = 0\nwhile n < 10:\n    opt.zero_grad()\n    model(torch.randn(2, 4)).sum().backward()\n    opt.step()\n    n += 1",
+        "n = 0\nwhile n < 10:\n    opt.zero_grad()\n    model(torch.randn(2, 4)).sum().backward()\n    opt.step()\n"
+        "    n += 1",
         ["ZERO_GRAD FORWARD BACKWARD OPTIMIZER_STEP"],
     ),
 }
@@ -629,7 +633,10 @@ def test_what_reaches_a_loss(program: Program, made: str, kind: OutputKind) -> N
 
 
 def test_the_log_of_a_softmax_is_no_distribution(program: Program) -> None:
-    source = "x = torch.randn(2, 4)\nF.nll_loss(torch.log(torch.softmax(nn.Linear(4, 3)(x), 1)), torch.tensor([0, 1]))\n"
+    source = """
+        x = torch.randn(2, 4)
+        F.nll_loss(torch.log(torch.softmax(nn.Linear(4, 3)(x), 1)), torch.tensor([0, 1]))
+    """
     assert program.one(LossUse, source).input in (OutputKind.LOG_PROBABILITIES, OutputKind.UNKNOWN)
 
 

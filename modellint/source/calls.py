@@ -14,9 +14,9 @@ from modellint.source.project import SourceFile
 from modellint.source.records import CallTrace
 from modellint.source.statements import RAISE, Statements
 from modellint.source.values import (
-    Cells,
     NONE,
     BoundMethod,
+    Cells,
     Choice,
     ClassValue,
     Const,
@@ -54,10 +54,61 @@ _WRAPPED_ITERATION = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tq
 _CONTEXT_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccontextmanager"})
 _PROPERTIES = frozenset({"property", "functools.cached_property", "torch.jit.unused"})
 _BUILTIN_NAMES = frozenset(
-    """len range enumerate zip reversed sorted list tuple set dict isinstance issubclass getattr setattr hasattr super
-    type int float str bool max min sum abs round any all map filter print iter next id vars property staticmethod
-    classmethod open repr format callable divmod pow slice object frozenset hash input ord chr exit quit
-    """.split()
+    [
+        "len",
+        "range",
+        "enumerate",
+        "zip",
+        "reversed",
+        "sorted",
+        "list",
+        "tuple",
+        "set",
+        "dict",
+        "isinstance",
+        "issubclass",
+        "getattr",
+        "setattr",
+        "hasattr",
+        "super",
+        "type",
+        "int",
+        "float",
+        "str",
+        "bool",
+        "max",
+        "min",
+        "sum",
+        "abs",
+        "round",
+        "any",
+        "all",
+        "map",
+        "filter",
+        "print",
+        "iter",
+        "next",
+        "id",
+        "vars",
+        "property",
+        "staticmethod",
+        "classmethod",
+        "open",
+        "repr",
+        "format",
+        "callable",
+        "divmod",
+        "pow",
+        "slice",
+        "object",
+        "frozenset",
+        "hash",
+        "input",
+        "ord",
+        "chr",
+        "exit",
+        "quit",
+    ]
 )
 _CONSTANT_BUILTINS: dict[str, Callable[..., Any]] = {
     "int": int, "float": float, "str": str, "bool": bool, "abs": abs, "round": round, "len": len, "max": max, "min": min,
@@ -130,7 +181,7 @@ class Calls(Statements):
             merged.positional = [*function.arguments, *arguments.positional]
             merged.positional_nodes = [node] * len(function.arguments) + arguments.positional_nodes
             merged.keywords = {**function.keywords, **arguments.keywords}
-            merged.keyword_nodes = {key: node for key in function.keywords} | arguments.keyword_nodes
+            merged.keyword_nodes = dict.fromkeys(function.keywords, node) | arguments.keyword_nodes
             merged.open = arguments.open
             return self.call(function.function, merged, node)
         if isinstance(function, Choice):
@@ -178,7 +229,9 @@ class Calls(Statements):
         if isinstance(value, ModuleValue):
             return self._copy_module(value, node, {})
         if isinstance(value, SequenceValue):
-            return sequence(value.kind, tuple(self.copy(item, node) for item in value.items), value.complete, self.site(node))
+            return sequence(
+                value.kind, tuple(self.copy(item, node) for item in value.items), value.complete, self.site(node)
+            )
         return value
 
     def _copy_module(self, module: ModuleValue, node: ast.AST, known: dict[int, ModuleValue]) -> ModuleValue:
@@ -204,7 +257,10 @@ class Calls(Statements):
     ) -> Value:
         """Run a function of the project with these arguments."""
         self.tick(2)
-        if len(self.frames) >= self.CALL_DEPTH or sum(f.function is not None and f.function.node is function.node for f in self.frames) > 1:
+        if (
+            len(self.frames) >= self.CALL_DEPTH
+            or sum(f.function is not None and f.function.node is function.node for f in self.frames) > 1
+        ):
             self.not_followed(node, function.name, "the call chain is too deep or recursive")
             return self.unknown(node, "a call chain that is too deep", *call.values())
         body = function.node
@@ -300,13 +356,13 @@ class Calls(Statements):
         if arguments.vararg is not None:
             extra = tuple(values[len(names) :])
             bound[arguments.vararg.arg] = sequence("tuple", extra, not call.open, self.site(node))
-        keywords = dict(call.keywords)
+        keywords: dict[object, Value] = dict(call.keywords)
         known = {*names, *(a.arg for a in arguments.kwonlyargs)}
         for name in list(keywords):
             if name in known:
-                bound.setdefault(name, keywords.pop(name))
+                bound.setdefault(str(name), keywords.pop(name))
         if arguments.kwarg is not None:
-            rest: dict[object, Value] = dict(keywords)
+            rest = dict(keywords)
             bound[arguments.kwarg.arg] = DictValue(Cells(rest), Cells({"complete": not call.open}), self.site(node))
         first_default = len(names) - len(function.defaults)
         for index, name in enumerate(names):
@@ -460,9 +516,7 @@ class Calls(Statements):
             self.event(EventKind.ZERO_GRAD, node, modules=modules, everything=not modules)
         elif isinstance(target, ModuleValue):
             self.set_module_attribute(target, name, value, node)
-        elif isinstance(target, ObjectValue | LibraryObject):
-            self.put(target.attrs, name, value)
-        elif isinstance(target, ClassValue):
+        elif isinstance(target, (ObjectValue | LibraryObject, ClassValue)):
             self.put(target.attrs, name, value)
         elif isinstance(target, ParameterValue | Tensor):
             self.write_parameter(target, None, value, node) if name == "data" else None
@@ -619,7 +673,11 @@ class Calls(Statements):
                 exact, elements = self.iterate(value, node)
                 complete = complete and exact
                 for element in elements:
-                    if isinstance(element, SequenceValue) and len(element.items) == 2 and isinstance(element.items[0], Const):
+                    if (
+                        isinstance(element, SequenceValue)
+                        and len(element.items) == 2
+                        and isinstance(element.items[0], Const)
+                    ):
                         items[element.items[0].value] = element.items[1]
                     else:
                         complete = False
@@ -704,8 +762,17 @@ class Calls(Statements):
             if isinstance(target, ModuleValue) and target.spec is not None:
                 if name.value in ("weight", "bias"):
                     return const(target.spec.parametric)
-                return const(False) if target.cls is None and name.value not in target.spec.signature else Unknown("hasattr")
-            if isinstance(target, ModuleValue) and target.complete and target.cls is not None and not target.cls.unknown_base:
+                return (
+                    const(False)
+                    if target.cls is None and name.value not in target.spec.signature
+                    else Unknown("hasattr")
+                )
+            if (
+                isinstance(target, ModuleValue)
+                and target.complete
+                and target.cls is not None
+                and not target.cls.unknown_base
+            ):
                 return const(False)
         return self._test_result(target, node)
 
@@ -867,7 +934,7 @@ def _split_at_yield(
     """What runs before the `yield`, what it yields, the statements after it; through `try` and `with`."""
     for index, statement in enumerate(body):
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield):
-            return body[:index], statement.value.value, body[index + 1 :]
+            return [*body[:index]], statement.value.value, body[index + 1 :]
         if isinstance(statement, ast.Try):
             inner = _split_at_yield(statement.body)
             if inner is not None:

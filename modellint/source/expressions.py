@@ -11,11 +11,11 @@ from modellint.facts.forward_use import Mode, SignKind
 from modellint.facts.loss_use import OutputKind
 from modellint.source.machine import Conditions, Machine, taints
 from modellint.source.values import (
-    Cells,
     FALSE,
     NONE,
     TRUE,
     BoundMethod,
+    Cells,
     Choice,
     ClassValue,
     Const,
@@ -235,7 +235,12 @@ class Expressions(Machine):
                     parts.append(str(part.value))
             elif isinstance(part, ast.FormattedValue):
                 value = self.eval(part.value)
-                if isinstance(value, Const) and part.format_spec is None and part.conversion == -1 and parts is not None:
+                if (
+                    isinstance(value, Const)
+                    and part.format_spec is None
+                    and part.conversion == -1
+                    and parts is not None
+                ):
                     parts.append(str(value.value))
                 else:
                     parts = None
@@ -299,7 +304,11 @@ class Expressions(Machine):
         first = tensors[0]
         device = first.device if all(t.device == first.device for t in tensors) else None
         result = Tensor(forwards=forwards, losses=losses, device=device, model=first.model, model_site=first.model_site)
-        if len(tensors) == 1 and isinstance(left, Const | Unknown | Tensor) and isinstance(right, Const | Unknown | Tensor):
+        if (
+            len(tensors) == 1
+            and isinstance(left, Const | Unknown | Tensor)
+            and isinstance(right, Const | Unknown | Tensor)
+        ):
             # Scaled or shifted by a number: still made by the same layer, but no longer of the same kind.
             result.producer, result.producer_text = first.producer, first.producer_text
             result.origin = first.origin
@@ -524,10 +533,7 @@ class Expressions(Machine):
         if decided is not None:
             self.decide(node.test, decided, node.orelse if decided else node.body)
             return self.eval(node.body if decided else node.orelse)
-        result = self.choose(
-            [lambda: self.eval(node.body), lambda: self.eval(node.orelse)], [when_true, when_false]
-        )
-        return result
+        return self.choose([lambda: self.eval(node.body), lambda: self.eval(node.orelse)], [when_true, when_false])
 
     def decide(self, test: ast.AST, taken: bool, *dead: ast.AST) -> None:
         """Note that a test in a module's method was decided, and which code is dead because of it."""
@@ -714,10 +720,14 @@ class Expressions(Machine):
             producer=value.producer, producer_text=value.producer_text, model=value.model, model_site=value.model_site,
         )  # fmt: skip
         # Each element of a sigmoid is a probability whatever is cut out; a softmax only stays one along other axes.
-        cuts_class_axis = isinstance(index, SequenceValue) or value.kind in (
-            OutputKind.DISTRIBUTION,
-            OutputKind.LOG_PROBABILITIES,
-        ) and not isinstance(node.slice, ast.Name | ast.Slice)
+        cuts_class_axis = isinstance(index, SequenceValue) or (
+            value.kind
+            in (
+                OutputKind.DISTRIBUTION,
+                OutputKind.LOG_PROBABILITIES,
+            )
+            and not isinstance(node.slice, ast.Name | ast.Slice)
+        )
         if value.kind in (OutputKind.PROBABILITIES, OutputKind.LOGITS, OutputKind.NON_NEGATIVE) or (
             value.kind is not OutputKind.UNKNOWN and not cuts_class_axis
         ):
@@ -767,7 +777,8 @@ class Expressions(Machine):
         forwards, losses = taints((value,))
         origin = value.origin if isinstance(value, Unknown) else None
         if isinstance(value, Unknown):
-            return False, [value.child(("element", 0)), value.child(("element", 1))]
+            children: list[Value] = [value.child(("element", 0)), value.child(("element", 1))]
+            return False, children
         return False, [Unknown("an element", forwards, losses, origin), Unknown("an element", forwards, losses, origin)]
 
     def batch(self, loader: LoaderValue) -> Value:
@@ -1004,4 +1015,14 @@ def _constant_members(value: Value) -> set[object] | None:
     return None
 
 
-__all__ = ["FALSE", "SAMPLE", "TRUE", "UNROLL", "CallArguments", "Expressions", "LibraryObject", "ParameterValue", "positional"]
+__all__ = [
+    "FALSE",
+    "SAMPLE",
+    "TRUE",
+    "UNROLL",
+    "CallArguments",
+    "Expressions",
+    "LibraryObject",
+    "ParameterValue",
+    "positional",
+]

@@ -22,8 +22,24 @@ from modellint.source.records import ForwardRecord, LoopRecord
 from modellint.source.training_loop import passes
 from modellint.source.values import UNMOVED, DeviceMove, LoaderValue, ModeEntry, ModuleValue, Tensor
 
-_HELD_OUT_WORDS = frozenset("val valid validation eval evaluate evaluation evaluating test testing predict prediction "
-                            "infer inference validate".split())  # fmt: skip
+_HELD_OUT_WORDS = frozenset(
+    [
+        "val",
+        "valid",
+        "validation",
+        "eval",
+        "evaluate",
+        "evaluation",
+        "evaluating",
+        "test",
+        "testing",
+        "predict",
+        "prediction",
+        "infer",
+        "inference",
+        "validate",
+    ]
+)
 
 
 def read(places: Places) -> Iterator[ForwardUse]:
@@ -65,14 +81,16 @@ def _use(places: Places, records: list[ForwardRecord], training: set[int]) -> Fo
     origin = tensor.origin if tensor is not None else None
     names = [name for name, _ in first.functions]
     owner = module.cls.name if module.cls is not None else module.name
-    stepped = any(
-        not optimizer.modules or _shares(optimizer.modules, module) for optimizer, _ in places.records.steps
-    )
+    stepped = any(not optimizer.modules or _shares(optimizer.modules, module) for optimizer, _ in places.records.steps)
     return ForwardUse(
         place=places.span(first.site),
         model=places.model(module, text, dependent),
         modes=modes,
-        grad=None if module.from_outside else first.grad if all(record.grad is first.grad for record in records) else None,
+        grad=None
+        if module.from_outside
+        else first.grad
+        if all(record.grad is first.grad for record in records)
+        else None,
         grad_place=places.optional(first.grad_site),
         backwarded=bool(backwards),
         stepped=bool(backwards) and stepped,
@@ -86,7 +104,9 @@ def _use(places: Places, records: list[ForwardRecord], training: set[int]) -> Fo
         input_is_dummy=origin == "dummy",
         functions=tuple(names),
         calls=tuple(
-            CallSite(name, places.span(site)) for name, site in first.functions if site is not None and _is_call(site.node)
+            CallSite(name, places.span(site))
+            for name, site in first.functions
+            if site is not None and _is_call(site.node)
         ),
         stochastic_on_purpose=by_chance_on_purpose(*names, owner)
         or (module.known_library is not None and module.known_library.detector),

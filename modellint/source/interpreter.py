@@ -21,8 +21,8 @@ from modellint.facts.training_loop import EventKind
 from modellint.source.expressions import CallArguments, positional
 from modellint.source.machine import Frame, Mark, OutOfBudget, taints
 from modellint.source.modules import Modules, _copied
-from modellint.source.project import SourceFile
 from modellint.source.naming import says_chance
+from modellint.source.project import SourceFile
 from modellint.source.records import (
     DiscardedRecord,
     FillRecord,
@@ -47,11 +47,11 @@ from modellint.source.torch_api.losses import LOSSES
 from modellint.source.torch_api.names import canonical
 from modellint.source.torch_api.optimizers import OPTIMIZERS, SCALERS, SCHEDULERS
 from modellint.source.values import (
-    Cells,
     FALSE,
     NONE,
     UNMOVED,
     BoundMethod,
+    Cells,
     Choice,
     ClassValue,
     Const,
@@ -104,15 +104,27 @@ _HARMLESS = (
     "tqdm", "thop", "fvcore", "ptflops", "argparse", "warnings", "random", "mlflow",
 )  # fmt: skip
 _ATTRIBUTION = ("captum", "pytorch_grad_cam", "foolbox", "torchattacks", "shap")
-_CLIP = frozenset({"torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grad_value_", "torch.nn.utils.clip_grad_norm"})
+_CLIP = frozenset(
+    {"torch.nn.utils.clip_grad_norm_", "torch.nn.utils.clip_grad_value_", "torch.nn.utils.clip_grad_norm"}
+)
 _COMBINE = frozenset({"torch.cat", "torch.concat", "torch.concatenate", "torch.stack", "torch.hstack", "torch.vstack"})
 _WEIGHT_FUNCTIONS = frozenset(
-    "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d bilinear".split()
+    ["linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "bilinear"]
 )
 _TENSOR_ATTRIBUTES = frozenset({"shape", "grad", "dtype", "requires_grad", "ndim", "is_cuda", "grad_fn", "_version"})
 _NUMBER_METHODS = frozenset({"item", "tolist", "numpy", "size", "dim", "numel", "nelement", "data_ptr", "stride"})
 _IN_PLACE_RANDOM = frozenset(
-    "normal_ uniform_ random_ exponential_ bernoulli_ cauchy_ geometric_ log_normal_ xavier_uniform_".split()
+    [
+        "normal_",
+        "uniform_",
+        "random_",
+        "exponential_",
+        "bernoulli_",
+        "cauchy_",
+        "geometric_",
+        "log_normal_",
+        "xavier_uniform_",
+    ]
 )
 _SPLIT_NAMES = frozenset({"test", "val", "valid", "validation", "eval", "dev"})
 
@@ -238,7 +250,9 @@ class Interpreter(Modules):
                     return Tensor()
                 if name in OPTIMIZERS or name == "torch.optim.Optimizer":
                     short = name.rpartition(".")[2]
-                    return OptimizerValue(self.new_key(), "" if short == "Optimizer" else short, argument.arg, (), False, None)
+                    return OptimizerValue(
+                        self.new_key(), "" if short == "Optimizer" else short, argument.arg, (), False, None
+                    )
                 if name in LOSSES and name in LAYERS:
                     return self.construct_layer(name, positional(argument), argument)
         return Unknown(f"`{argument.arg}` of {function.name}, which nobody calls", text=argument.arg)
@@ -378,7 +392,11 @@ class Interpreter(Modules):
                 first.state["scripted"] = True
                 return first
             if isinstance(first, ModuleValue):
-                return first if known.startswith(("torch.nn.utils", "torch.compile", "torch.nn.Sync")) else self._wrap(first, node)
+                return (
+                    first
+                    if known.startswith(("torch.nn.utils", "torch.compile", "torch.nn.Sync"))
+                    else self._wrap(first, node)
+                )
             return first if first is not None else External("functools.transparent")
         if known in OPTIMIZERS:
             return self._optimizer(known, call, node)
@@ -504,7 +522,9 @@ class Interpreter(Modules):
             part = LoaderValue(first, self.site(node), None, isinstance(first, LoaderValue) and first.on_cpu)
             exact, lengths = self.iterate(call.get(1, "lengths") or Unknown(""), node)
             count = len(lengths) if exact else 2
-            return sequence("tuple", tuple(LoaderValue(part.dataset, part.site, None, part.on_cpu) for _ in range(count)))
+            return sequence(
+                "tuple", tuple(LoaderValue(part.dataset, part.site, None, part.on_cpu) for _ in range(count))
+            )
         if name in ("torch.autograd.grad", "torch.autograd.functional.jacobian", "torch.autograd.functional.hessian"):
             for record in taints(values)[0]:
                 record.needs_gradient = True
@@ -631,7 +651,9 @@ class Interpreter(Modules):
         if device is not None:
             move = self.device_of(device)
         dummy = "dummy" if last in ("randn", "rand", "ones", "zeros", "empty", "randint", "full") else None
-        return Tensor(forwards=forwards, losses=losses, origin=dummy, device=move, fill=fill, random=last in ("rand", "randn"))
+        return Tensor(
+            forwards=forwards, losses=losses, origin=dummy, device=move, fill=fill, random=last in ("rand", "randn")
+        )
 
     def _parameter_made(self, call: CallArguments) -> Value:
         first = call.positional[0] if call.positional else call.keywords.get("data")
@@ -659,9 +681,11 @@ class Interpreter(Modules):
                 result.forwards, result.losses = forwards, losses
                 result.classes = None
                 if len({repr(t.producer) for t in tensors}) > 1:
-                    result.producer = ("cat", *sorted(repr(t.producer) for t in tensors)) if all(
-                        t.producer is not None for t in tensors
-                    ) else None
+                    result.producer = (
+                        ("cat", *sorted(repr(t.producer) for t in tensors))
+                        if all(t.producer is not None for t in tensors)
+                        else None
+                    )
                     result.producer_text = "several tensors put together"
                 if len(kinds) > 1 or head.kind is OutputKind.DISTRIBUTION:
                     result.kind, result.maker, result.trail = OutputKind.UNKNOWN, None, None
@@ -728,8 +752,10 @@ class Interpreter(Modules):
         """A loss is computed."""
         if name is None:
             assert module is not None
-            name = module.name if module.cls is None else next(
-                (canonical(b) for b in module.cls.library_bases if canonical(b) in LOSSES), module.name
+            name = (
+                module.name
+                if module.cls is None
+                else next((canonical(b) for b in module.cls.library_bases if canonical(b) in LOSSES), module.name)
             )
         spec = LOSSES.get(name)
         names = spec.signature if spec is not None else ("input", "target")
@@ -901,7 +927,9 @@ class Interpreter(Modules):
             if isinstance(value, ModuleValue):
                 for _, part in value.walk():
                     self.put(part.state, "device", None)
-        results = [LoaderValue(v.dataset, v.site, v.held_out, False) if isinstance(v, LoaderValue) else v for v in values]
+        results = [
+            LoaderValue(v.dataset, v.site, v.held_out, False) if isinstance(v, LoaderValue) else v for v in values
+        ]
         return results[0] if len(results) == 1 else sequence("tuple", tuple(results))
 
     def tensor_attribute(self, value: Tensor | ParameterValue, name: str, node: ast.AST) -> Value:
@@ -921,8 +949,10 @@ class Interpreter(Modules):
         if name in ("data", "T", "mT", "H", "real"):
             return self.through(value, node, f".{name}")
         if name == "device":
-            return DeviceValue("its own device", False) if value.device is None else DeviceValue(
-                value.device.text, value.device.may_be_other_than_cpu
+            return (
+                DeviceValue("its own device", False)
+                if value.device is None
+                else DeviceValue(value.device.text, value.device.may_be_other_than_cpu)
             )
         if name in _TENSOR_ATTRIBUTES:
             return Unknown(f"`{name}`", value.forwards if name == "grad" else frozenset())
@@ -936,7 +966,11 @@ class Interpreter(Modules):
         forwards, losses = taints((value, *call.values()))
         if name.endswith("_") and not name.endswith("__") and f"torch.Tensor.{name}" in ACTIVATIONS:
             result = self.activated(value, ACTIVATIONS[full], node, f".{name}", None)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Name)
+            ):
                 self.assign(ast.copy_location(ast.Name(node.func.value.id, ast.Store()), node), result)
             return result
         if name == "backward":
@@ -974,14 +1008,24 @@ class Interpreter(Modules):
         if name in ("fill_", "zero_") and not value.forwards:
             given = call.get(0, "value") if name == "fill_" else const(0)
             result = _copied(value)
-            result.fill = float(given.value) if isinstance(given, Const) and isinstance(given.value, int | float) else None
+            result.fill = (
+                float(given.value) if isinstance(given, Const) and isinstance(given.value, int | float) else None
+            )
             return result
         if name in ("new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"):
             return Tensor(device=value.device)
-        result = Tensor(forwards=forwards, losses=losses, device=value.device, model=value.model, model_site=value.model_site)
+        result = Tensor(
+            forwards=forwards, losses=losses, device=value.device, model=value.model, model_site=value.model_site
+        )
         if name in ("unbind", "chunk", "split", "tensor_split"):
             part = _copied(value)
-            return Tensor(forwards=forwards, losses=losses, device=value.device, producer=part.producer, producer_text=part.producer_text)
+            return Tensor(
+                forwards=forwards,
+                losses=losses,
+                device=value.device,
+                producer=part.producer,
+                producer_text=part.producer_text,
+            )
         if not any(isinstance(v, Tensor) for v in call.values()):
             result.producer, result.producer_text = value.producer, value.producer_text
         return result
@@ -1000,7 +1044,9 @@ class Interpreter(Modules):
             if isinstance(target, External):
                 return result  # a dtype
             move = self.device_of(target)
-            result.device = DeviceMove(move.text, self.site(node), move.may_be_other_than_cpu) if move is not None else None
+            result.device = (
+                DeviceMove(move.text, self.site(node), move.may_be_other_than_cpu) if move is not None else None
+            )
         return result
 
     def _parameter_method(self, value: ParameterValue, name: str, call: CallArguments, node: ast.AST) -> Value:
@@ -1188,8 +1234,10 @@ class Interpreter(Modules):
         name = canonical(cls.name)
         if name == "torch.nn.Module":
             return True
-        own = value.name if value.cls is None else next(
-            (canonical(b) for b in value.cls.library_bases if canonical(b) in LAYERS), ""
+        own = (
+            value.name
+            if value.cls is None
+            else next((canonical(b) for b in value.cls.library_bases if canonical(b) in LAYERS), "")
         )
         if value.known_library is not None or (value.cls is not None and value.cls.unknown_base):
             return None
@@ -1212,13 +1260,19 @@ class Interpreter(Modules):
             self.lose_mode(value.receiver, node)
         if kind is not None and not value.name.startswith("super."):
             text = self.file.text.segment(node.value)
-            self.records.discarded.setdefault(node, DiscardedRecord(self.site(node), text, kind, value.name, None, None))
+            self.records.discarded.setdefault(
+                node, DiscardedRecord(self.site(node), text, kind, value.name, None, None)
+            )
 
     def _method_as_value(self, name: str, call: CallArguments, node: ast.AST) -> None:
         for value, value_node in zip(call.positional, call.positional_nodes, strict=True):
             parts = [(value, value_node)]
             if isinstance(value, DictValue) and isinstance(value_node, ast.Dict):
-                nodes = {k.value: v for k, v in zip(value_node.keys, value_node.values, strict=True) if isinstance(k, ast.Constant)}
+                nodes = {
+                    k.value: v
+                    for k, v in zip(value_node.keys, value_node.values, strict=True)
+                    if isinstance(k, ast.Constant)
+                }
                 parts = [(item, nodes[key]) for key, item in value.items.items() if key in nodes]
             for part, part_node in parts:
                 if isinstance(part, Method) and isinstance(part_node, ast.Attribute):
@@ -1238,9 +1292,7 @@ class Interpreter(Modules):
         elif name == "load_state_dict":
             self._method_as_value("load_state_dict", call, node)
 
-    def note_torch_call(
-        self, name: str, call: CallArguments, node: ast.AST, receiver: Value | None = None
-    ) -> None:
+    def note_torch_call(self, name: str, call: CallArguments, node: ast.AST, receiver: Value | None = None) -> None:
         """Note a resolved torch call, once a place and name."""
         key = (node, name)
         if key in self.records.torch_calls or not isinstance(node, ast.Call):
@@ -1248,7 +1300,9 @@ class Interpreter(Modules):
         signature = SIGNATURES.get(name, ())
         arguments = []
         for index, (value, value_node) in enumerate(zip(call.positional, call.positional_nodes, strict=True)):
-            arguments.append((signature[index] if index < len(signature) else f"*{index}", self.site(value_node), value))
+            arguments.append(
+                (signature[index] if index < len(signature) else f"*{index}", self.site(value_node), value)
+            )
         for keyword, value in call.keywords.items():
             arguments.append((keyword, self.site(call.keyword_nodes[keyword]), value))
         frame = next((f for f in reversed(self.frames) if f.function is not None), None)
@@ -1258,8 +1312,10 @@ class Interpreter(Modules):
         delegating = False
         if receiver is not None and isinstance(node.func, ast.Attribute):
             receiver_text = self.file.text.segment(node.func.value)
-            delegating = isinstance(node.func.value, ast.Call) and isinstance(node.func.value.func, ast.Name) and (
-                node.func.value.func.id == "super"
+            delegating = (
+                isinstance(node.func.value, ast.Call)
+                and isinstance(node.func.value.func, ast.Name)
+                and (node.func.value.func.id == "super")
             )
             delegating = delegating or module is receiver
             delegating = delegating or (isinstance(receiver, ModuleValue) and bool(receiver.state.get("scripted")))
@@ -1325,7 +1381,23 @@ def receiver_kind(value: Value | None) -> str | None:
 
 
 _TEXT_METHODS = frozenset(
-    "lower upper strip split startswith endswith replace find join format count title lstrip rstrip removeprefix".split()
+    [
+        "lower",
+        "upper",
+        "strip",
+        "split",
+        "startswith",
+        "endswith",
+        "replace",
+        "find",
+        "join",
+        "format",
+        "count",
+        "title",
+        "lstrip",
+        "rstrip",
+        "removeprefix",
+    ]
 )
 _ABSTRACT_LAYERS: dict[str, frozenset[str]] = {
     "torch.nn.modules.conv._ConvNd": frozenset({"conv", "conv_transpose"}),

@@ -73,5 +73,7 @@ def _steps(places: Places, trail: Trail | None, record: LossRecord) -> tuple[Ste
             if isinstance(arguments[0], ast.Name):
                 steps.append(Step(record.site.file.text.span(arguments[0]), first))
             inner = f"{first}, ..." if len(arguments) > 1 else first
-        steps.append(Step(places.span(record.site), f"{record.text}({inner})" if len(inner) < 40 else f"{record.text}(...)"))
+        steps.append(
+            Step(places.span(record.site), f"{record.text}({inner})" if len(inner) < 40 else f"{record.text}(...)")
+        )
     return tuple(steps)

@@ -239,7 +239,9 @@ class Machine:
             for part in parts:
                 change = part.get(cell)
                 values.append(change[2] if change is not None else target.get(key, MISSING))
-            self._write(target, key, MISSING if target is self.assumed and not _same(values) else self._join(key, values))
+            self._write(
+                target, key, MISSING if target is self.assumed and not _same(values) else self._join(key, values)
+            )
 
     def _write(self, target: dict[Any, Any], key: object, value: Any) -> None:
         if value is MISSING:
@@ -257,7 +259,11 @@ class Machine:
         if key == "modes":
             return frozenset().union(*present)
         if isinstance(first, FillRecord):
-            return first if len(present) == len(values) and _same(present) else FillRecord(first.site, first.text, None, None, first)
+            return (
+                first
+                if len(present) == len(values) and _same(present)
+                else FillRecord(first.site, first.text, None, None, first)
+            )
         if key == "items":
             return self._join_items(present)
         if key == "complete":
@@ -385,7 +391,9 @@ _NO_LOSSES: frozenset[LossRecord] = frozenset()
 
 def _same(values: Sequence[Any]) -> bool:
     first = values[0]
-    return all(value is first or (value is not MISSING and first is not MISSING and _equal(value, first)) for value in values)
+    return all(
+        value is first or (value is not MISSING and first is not MISSING and _equal(value, first)) for value in values
+    )
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -71,7 +71,9 @@ def _unused(places: Places, module: ModuleValue) -> Iterator[UnusedLayer]:
         return
     if any("." in base and not base.startswith("torch.") for base in cls.library_bases):
         return
-    elsewhere = {id(part) for name, value in module.children() if name in module.reads for part in [value, *value.walk_values()]}
+    elsewhere = {
+        id(part) for name, value in module.children() if name in module.reads for part in [value, *value.walk_values()]
+    }
     for name, child in module.children():
         if name in module.reads or name.startswith("?") or id(child) in elsewhere or not places.has_parameters(child):
             continue
@@ -111,7 +113,12 @@ def _excluded_by(
             branches[branch] = None
             continue
         inner = None
-        if in_family and function is not None and function not in (*methods, "forward") and len(methods) < _METHOD_DEPTH:
+        if (
+            in_family
+            and function is not None
+            and function not in (*methods, "forward")
+            and len(methods) < _METHOD_DEPTH
+        ):
             inner = _excluded_by(places, module, cls, function, (*methods, function))
         if not inner:
             return None

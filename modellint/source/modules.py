@@ -22,11 +22,11 @@ from modellint.source.torch_api.frameworks import framework_of
 from modellint.source.torch_api.layers import LAYERS
 from modellint.source.torch_api.names import canonical
 from modellint.source.values import (
-    Cells,
     NONE,
     TRUE,
     UNMOVED,
     BoundMethod,
+    Cells,
     Choice,
     ClassValue,
     Const,
@@ -154,7 +154,7 @@ class Modules(Calls):
             if isinstance(value, SequenceValue | ModuleValue | DictValue | Choice | IterationValue):
                 continue
             module.complete = False
-        is_sequential = module.spec is not None and module.spec.signature == () or module.name.endswith("Sequential")
+        is_sequential = (module.spec is not None and module.spec.signature == ()) or module.name.endswith("Sequential")
         if is_sequential and not (len(values) == 1 and isinstance(values[0], DictValue)):
             for index, (value, value_node) in enumerate(zip(values, nodes, strict=True)):
                 self._add_child(module, str(index), value, value_node)
@@ -216,9 +216,8 @@ class Modules(Calls):
             return self._training(module)
         if name == "forward":
             return Method(module, name)
-        if module.cls is not None and name != "__class__":
-            if module.cls.lookup(name) is not None:
-                return self.class_attribute(module.cls, module, name, node)
+        if module.cls is not None and name != "__class__" and module.cls.lookup(name) is not None:
+            return self.class_attribute(module.cls, module, name, node)
         if name == "__class__":
             return module.cls if module.cls is not None else External(module.name)
         if name in ("_modules", "_parameters", "_buffers", "__dict__"):
@@ -228,8 +227,8 @@ class Modules(Calls):
         if spec is not None:
             if name in ("weight", "bias") or name.startswith(("weight_", "bias_", "in_proj_", "out_proj")):
                 if name == "bias" and isinstance(module.arguments.get("bias"), Const):
-                    given = module.arguments["bias"]
-                    if isinstance(given, Const) and not given.value:
+                    bias = module.arguments["bias"]
+                    if isinstance(bias, Const) and not bias.value:
                         return NONE
                 return ParameterValue(((module, name),), self.parameter_dimensions(module, name), name=name)
             if name in spec.signature:
@@ -284,7 +283,9 @@ class Modules(Calls):
         elif isinstance(value, ParameterValue):
             self._note_registration(module, name, node)
             if not value.targets:
-                value = ParameterValue(((module, name),), value.dimensions, value.fill, value.random, value.elements, name=name)
+                value = ParameterValue(
+                    ((module, name),), value.dimensions, value.fill, value.random, value.elements, name=name
+                )
                 if value.fill is not None or value.random:
                     self.fill(value, value.fill, node)
         if isinstance(value, ParameterValue) and module.spec is not None and name in ("weight", "bias"):
@@ -313,8 +314,10 @@ class Modules(Calls):
         """`p.data = value` or `p[index] = value`."""
         if not isinstance(target, ParameterValue):
             return
-        whole = index is None or (isinstance(index, Unknown) and index.reason == "a slice") or (
-            isinstance(index, Const) and index.value is Ellipsis
+        whole = (
+            index is None
+            or (isinstance(index, Unknown) and index.reason == "a slice")
+            or (isinstance(index, Const) and index.value is Ellipsis)
         )
         constant: float | None = None
         if whole and isinstance(value, Const) and isinstance(value.value, int | float):
@@ -415,7 +418,19 @@ class Modules(Calls):
         if name == "train":
             self._train(module, call.get(0, "mode"), node)
             return module
-        if name in ("to", "cuda", "cpu", "xpu", "half", "float", "double", "bfloat16", "to_empty", "type", "share_memory"):
+        if name in (
+            "to",
+            "cuda",
+            "cpu",
+            "xpu",
+            "half",
+            "float",
+            "double",
+            "bfloat16",
+            "to_empty",
+            "type",
+            "share_memory",
+        ):
             return self._move_by_method(module, name, call, node)
         if name in ("parameters", "named_parameters"):
             return ParametersOf((module,), named=name.startswith("named"))
@@ -445,8 +460,8 @@ class Modules(Calls):
             return self._container_method(module, name, call, node)
         if name in ("get_submodule", "get_parameter", "__getattr__") and isinstance(first, Const):
             value: Value = module
-            for part in str(first.value).split("."):
-                value = self.get_attribute(value, part, node)
+            for step in str(first.value).split("."):
+                value = self.get_attribute(value, step, node)
             return value
         if name in ("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"):
             return Unknown("a hook handle")
@@ -473,11 +488,10 @@ class Modules(Calls):
             pairs = list(module.children())
         else:
             pairs = list(module.walk())
-        complete = module.complete and len(pairs) <= _MODULE_LIMIT
         items: list[Value] = []
         for path, part in pairs[:_MODULE_LIMIT]:
             items.append(sequence("tuple", (const(path), part)) if name.startswith("named") else part)
-        return IterationValue("pairs", tuple(items)) if complete else IterationValue("pairs", tuple(items))
+        return IterationValue("pairs", tuple(items))
 
     def _apply(self, module: ModuleValue, function: Value, node: ast.AST) -> Value:
         saved, self.applied = self.applied, self.site(node)
@@ -544,7 +558,9 @@ class Modules(Calls):
                         suffix = "_l0" if part.spec.family == "recurrent" else ""
                         names = [f"weight_ih{suffix}", f"weight_hh{suffix}", f"bias_ih{suffix}", f"bias_hh{suffix}"]
                     for name in names:
-                        value = ParameterValue(((part, name),), self.parameter_dimensions(part, name), name=prefix + name)
+                        value = ParameterValue(
+                            ((part, name),), self.parameter_dimensions(part, name), name=prefix + name
+                        )
                         result.append((prefix + name, value))
                 for name, attribute in part.attrs.items():
                     if isinstance(attribute, ParameterValue):
@@ -578,8 +594,10 @@ class Modules(Calls):
     def call_module(self, module: ModuleValue, call: CallArguments, node: ast.AST, direct: bool = False) -> Value:
         """`module(...)`: one forward."""
         self.tick(2)
-        if module.spec is not None and module.spec.family == "loss" and (
-            module.cls is None or module.cls.lookup("forward") is None
+        if (
+            module.spec is not None
+            and module.spec.family == "loss"
+            and (module.cls is None or module.cls.lookup("forward") is None)
         ):
             return self.call_loss(module, None, call, node)
         if module.state.get("wrapped") is not None:
@@ -606,7 +624,8 @@ class Modules(Calls):
     def _forward_in_method(self, frame: Frame, module: ModuleValue, call: CallArguments, node: ast.AST) -> Value:
         """A layer called in a method of its model: all such calls of one run of the method are one forward."""
         owner = frame.module
-        assert owner is not None and frame.site is not None
+        assert owner is not None
+        assert frame.site is not None
         if frame.forward is None:
             outer = CallArguments(frame.site.node)
             file, self.file = self.file, frame.site.file
@@ -678,7 +697,7 @@ class Modules(Calls):
         device = module.state.get("device", UNMOVED if self._made_here(module) else None)
         if module.state.get("scattered"):
             device = None  # DataParallel moves each batch itself
-        record = ForwardRecord(
+        return ForwardRecord(
             site=self.site(node), model=module, text=text.removesuffix(".forward"),
             modes=module.state.get("modes", frozenset()),
             grad=grad, grad_site=grad_site, assumed=self.assumptions(), branches=self.path, functions=functions,
@@ -687,7 +706,6 @@ class Modules(Calls):
             input_device=first.device if isinstance(first, Tensor) else None, framework=self.framework(),
             mode_dependent=(), loops=self.loops,
         )  # fmt: skip
-        return record
 
     def _grad_of(self, module: ModuleValue, node: ast.AST) -> tuple[bool | None, Site | None]:
         """Whether a forward records: what holds at the call, unless the forward is decorated itself."""
@@ -717,9 +735,7 @@ class Modules(Calls):
                     return spec.name
         return None
 
-    def _mode_dependent(
-        self, module: ModuleValue, frame: ForwardFrame
-    ) -> tuple[tuple[str, ModuleValue, bool], ...]:
+    def _mode_dependent(self, module: ModuleValue, frame: ForwardFrame) -> tuple[tuple[str, ModuleValue, bool], ...]:
         names = {id(part): name for name, part in module.walk()}
         root_modes = self.modes_of(module)
         result: dict[int, tuple[str, ModuleValue, bool]] = {}
@@ -749,7 +765,11 @@ class Modules(Calls):
             tracked = module.arguments.get("track_running_stats")
             if tracked is None:
                 return None
-            return True if isinstance(tracked, Const) and tracked.value else (None if isinstance(tracked, Const) else False)
+            return (
+                True
+                if isinstance(tracked, Const) and tracked.value
+                else (None if isinstance(tracked, Const) else False)
+            )
         if family == "rrelu":
             return True
         if family == "transformer" and "dropout" not in spec.signature:
@@ -760,7 +780,9 @@ class Modules(Calls):
             given = module.arguments.get(name)
             if family == "recurrent":
                 layers = module.arguments.get("num_layers")
-                if given is None or not (isinstance(layers, Const) and isinstance(layers.value, int) and layers.value > 1):
+                if given is None or not (
+                    isinstance(layers, Const) and isinstance(layers.value, int) and layers.value > 1
+                ):
                     return None
             if given is None:
                 return True if spec.defaults.get(name) else None
@@ -785,7 +807,11 @@ class Modules(Calls):
             items = tuple(self.tag(item, record, module, node) for item in value.items)
             return sequence(value.kind, items, value.complete, value.site)
         if isinstance(value, DictValue):
-            return DictValue(Cells({k: self.tag(v, record, module, node) for k, v in value.items.items()}), Cells(value.box), value.site)
+            return DictValue(
+                Cells({k: self.tag(v, record, module, node) for k, v in value.items.items()}),
+                Cells(value.box),
+                value.site,
+            )
         if isinstance(value, Choice):
             return Choice(tuple(self.tag(option, record, module, node) for option in value.options))
         if isinstance(value, Const):
@@ -817,7 +843,9 @@ class Modules(Calls):
                     site = None
                 self.file = site.file if site is not None else file
                 try:
-                    value = self.call(child, positional(site.node if site is not None else node, value), site.node if site else node)
+                    value = self.call(
+                        child, positional(site.node if site is not None else node, value), site.node if site else node
+                    )
                 finally:
                     self.file = file
             return value
@@ -825,7 +853,9 @@ class Modules(Calls):
             return self._layer(module, call, node)
         forwards, losses = taints(call.values())
         if module.known_library is not None:
-            return Tensor(forwards=forwards, losses=losses, producer=module.key, producer_text=f"output of {module.name}")
+            return Tensor(
+                forwards=forwards, losses=losses, producer=module.key, producer_text=f"output of {module.name}"
+            )
         return Unknown("a forward that is not in the project", forwards, losses)
 
     def _is_sequential(self, module: ModuleValue) -> bool:
@@ -901,7 +931,11 @@ class Modules(Calls):
             return
         spec = module.spec
         assert spec is not None
-        if not (spec.parametric or spec.family in ("dropout", "rrelu", "norm_instance", "norm_running", "attention", "transformer", "recurrent")):
+        if not (
+            spec.parametric
+            or spec.family
+            in ("dropout", "rrelu", "norm_instance", "norm_running", "attention", "transformer", "recurrent")
+        ):
             return
         frame = self.forwards[-1]
         stateful = spec.family in ("norm_running", "norm_instance")
@@ -919,7 +953,12 @@ class Modules(Calls):
         producer = tensor.producer if tensor is not None else None
         frame.calls.append(
             CallRecord(
-                module, self.site(node), producer, tensor.producer_text if tensor is not None else None, self.path, stateful
+                module,
+                self.site(node),
+                producer,
+                tensor.producer_text if tensor is not None else None,
+                self.path,
+                stateful,
             )
         )
 
@@ -962,7 +1001,9 @@ class Modules(Calls):
         call: CallArguments | None = module.call
         if call is not None:
             file = module.site.file if module.site is not None else None
-            pairs = [("", v, n) for v, n in zip(call.positional, call.positional_nodes, strict=True)]
+            pairs: list[tuple[str, Value, ast.AST | None]] = [
+                ("", v, n) for v, n in zip(call.positional, call.positional_nodes, strict=True)
+            ]
             pairs += [(f"{k}=", v, call.keyword_nodes.get(k)) for k, v in call.keywords.items()]
             for prefix, value, node in pairs:
                 if isinstance(value, Const):
@@ -1000,13 +1041,62 @@ def _short(module: ModuleValue) -> str:
 
 
 _MODULE_METHODS = frozenset(
-    """eval train to cuda cpu xpu half float double bfloat16 to_empty type share_memory parameters named_parameters
-    modules named_modules children named_children apply forward __call__ zero_grad requires_grad_ load_state_dict
-    state_dict add_module register_module register_parameter register_buffer append extend insert update items keys
-    values pop clear get_submodule get_parameter register_forward_hook register_forward_pre_hook
-    register_full_backward_hook compile buffers named_buffers extra_repr _get_name set_submodule get_buffer
-    register_module_full_backward_hook register_state_dict_pre_hook register_load_state_dict_post_hook
-    """.split()
+    [
+        "eval",
+        "train",
+        "to",
+        "cuda",
+        "cpu",
+        "xpu",
+        "half",
+        "float",
+        "double",
+        "bfloat16",
+        "to_empty",
+        "type",
+        "share_memory",
+        "parameters",
+        "named_parameters",
+        "modules",
+        "named_modules",
+        "children",
+        "named_children",
+        "apply",
+        "forward",
+        "__call__",
+        "zero_grad",
+        "requires_grad_",
+        "load_state_dict",
+        "state_dict",
+        "add_module",
+        "register_module",
+        "register_parameter",
+        "register_buffer",
+        "append",
+        "extend",
+        "insert",
+        "update",
+        "items",
+        "keys",
+        "values",
+        "pop",
+        "clear",
+        "get_submodule",
+        "get_parameter",
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "compile",
+        "buffers",
+        "named_buffers",
+        "extra_repr",
+        "_get_name",
+        "set_submodule",
+        "get_buffer",
+        "register_module_full_backward_hook",
+        "register_state_dict_pre_hook",
+        "register_load_state_dict_post_hook",
+    ]
 )
 
 __all__ = ["BoundMethod", "Modules", "RangeValue"]

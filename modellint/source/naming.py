@@ -6,10 +6,35 @@ import re
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _CHANCE = frozenset(
-    """mc monte carlo bayes bayesian uncertainty stochastic prenet calibrate calibration recalibrate recalibration precise
-    adapt adaptation tta sample samples sampler sampling augment augmentation perturb perturbs perturbation""".split()
+    [
+        "mc",
+        "monte",
+        "carlo",
+        "bayes",
+        "bayesian",
+        "uncertainty",
+        "stochastic",
+        "prenet",
+        "calibrate",
+        "calibration",
+        "recalibrate",
+        "recalibration",
+        "precise",
+        "adapt",
+        "adaptation",
+        "tta",
+        "sample",
+        "samples",
+        "sampler",
+        "sampling",
+        "augment",
+        "augmentation",
+        "perturb",
+        "perturbs",
+        "perturbation",
+    ]
 )
-_CHANCE_IN_PROSE = frozenset("monte bayesian augmentation augments prenet uncertainty".split())
+_CHANCE_IN_PROSE = frozenset(["monte", "bayesian", "augmentation", "augments", "prenet", "uncertainty"])
 
 
 def words(name: str) -> list[str]:

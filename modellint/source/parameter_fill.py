@@ -55,9 +55,7 @@ def _fills(places: Places, record: TrainedRecord, calls: list[CallRecord]) -> It
                 )
                 for name, module, parameter, _ in members
             ),
-            others=tuple(
-                dict.fromkeys(places.layer(names.get(m.key, ""), m) for m in weights if m.key not in filled)
-            ),
+            others=tuple(dict.fromkeys(places.layer(names.get(m.key, ""), m) for m in weights if m.key not in filled)),
             applied_place=places.optional(first.applied),
             trained=True,
             trained_place=places.span(record.site),

@@ -121,9 +121,9 @@ class Places:
                 if count is None:
                     return None
                 total += count
-            elif part.known_library is not None:
-                return None
-            elif any(isinstance(value, ParameterValue) for value in part.attrs.values()):
+            elif part.known_library is not None or any(
+                isinstance(value, ParameterValue) for value in part.attrs.values()
+            ):
                 return None
         return total
 

@@ -19,7 +19,21 @@ _MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", "modellint.toml", ".git",
 # A project file of these names never shadows the library: torch is torch, and the standard library is the interpreter's.
 _NEVER_PROJECT = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
 _SKIPPED_FOLDERS = frozenset(
-    ".git .hg .venv venv .tox .nox node_modules __pycache__ site-packages build dist wandb mlruns".split()
+    [
+        ".git",
+        ".hg",
+        ".venv",
+        "venv",
+        ".tox",
+        ".nox",
+        "node_modules",
+        "__pycache__",
+        "site-packages",
+        "build",
+        "dist",
+        "wandb",
+        "mlruns",
+    ]
 )
 _ATTRIBUTE_FILE_LIMIT = 5_000_000
 
@@ -206,7 +220,9 @@ class Project:
             found: list[Path] = []
             roots = {project_root(path.parent) for path in frontier}
             stems = {path.stem if path.name != "__init__.py" else path.parent.name for path in frontier}
-            pattern = re.compile(rb"\b(?:import|from)\b[^\n]*\b(?:" + b"|".join(map(_bytes_name, sorted(stems))) + rb")\b")
+            pattern = re.compile(
+                rb"\b(?:import|from)\b[^\n]*\b(?:" + b"|".join(map(_bytes_name, sorted(stems))) + rb")\b"
+            )
             dotted = re.compile(rb"\b(?:" + b"|".join(map(_bytes_name, sorted(stems))) + rb")\b")
             wanted = set(frontier)
             for root in roots:
@@ -290,9 +306,7 @@ class Project:
             known = self._library_names[path] = frozenset(found)
         return known
 
-    def attribute_reads(
-        self, root: Path, name: str
-    ) -> tuple[tuple[Path, ast.Attribute, str | None, str | None], ...]:
+    def attribute_reads(self, root: Path, name: str) -> tuple[tuple[Path, ast.Attribute, str | None, str | None], ...]:
         """Every place below `root` that reads `.name`: file, node, class around it, function around it.
 
         A string literal equal to the name, or one that starts a dotted path with it, may be a read by name and is

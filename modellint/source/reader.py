@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from modellint.facts.reading import BadInput, NotFollowed, Reading
+from modellint.facts.reading import BadInput, NotFollowed, ReaderFailure, Reading
 from modellint.source import (
     discarded_value,
     forward_use,
@@ -20,7 +21,7 @@ from modellint.source import (
 )
 from modellint.source.interpreter import Interpreter
 from modellint.source.places import Places
-from modellint.source.project import Project
+from modellint.source.project import Project, SourceFile
 from modellint.source.text import mentions_torch
 
 _READERS = (
@@ -31,9 +32,7 @@ _STACK = 512 * 1024 * 1024
 _RECURSION = 30_000
 
 
-def read_files(
-    files: Sequence[Path], *, cwd: Path, stdin: tuple[str, bytes] | None = None
-) -> Reading:
+def read_files(files: Sequence[Path], *, cwd: Path, stdin: tuple[str, bytes] | None = None) -> Reading:
     """Read files and the files of their projects that they are connected with.
 
     `stdin` is the name and content of a file that is not on the disk. Facts come in the order of the files; those of
@@ -46,12 +45,17 @@ def read_files(
     def run() -> None:
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(_RECURSION)
+        # Nearly all that is made lives until the end: looking for garbage in it again and again costs a fifth.
+        collecting = gc.isenabled()
+        gc.disable()
         try:
             _read(files, cwd, stdin, reading)
         except BaseException as error:
             failure.append(error)
         finally:
             sys.setrecursionlimit(limit)
+            if collecting:
+                gc.enable()
 
     size = threading.stack_size(_STACK)
     try:
@@ -88,11 +92,23 @@ def _read(files: Sequence[Path], cwd: Path, stdin: tuple[str, bytes] | None, rea
             continue
         if path in known:
             reading.checked += 1
-        interpreter.run_file(file)
-        places = Places(interpreter, file.records, file)
-        for reader in _READERS:
-            reading.facts.extend(reader.read(places))
-        for site, text, reason in file.records.not_followed.values():
-            if hasattr(site.node, "lineno"):
-                reading.not_followed.append(NotFollowed(places.span(site), text, reason))
-        interpreter.forget()
+        try:
+            _read_file(interpreter, file, reading)
+        except Exception as error:
+            # A defect of the reader costs the facts of one file, not the run.
+            line = interpreter.line
+            reading.failures.append(ReaderFailure(file.text.path, line, type(error).__name__))
+            interpreter = Interpreter(project)
+
+
+def _read_file(interpreter: Interpreter, file: SourceFile, reading: Reading) -> None:
+    interpreter.run_file(file)
+    places = Places(interpreter, file.records, file)
+    facts: list[object] = []
+    for reader in _READERS:
+        facts.extend(reader.read(places))
+    reading.facts.extend(facts)
+    for site, text, reason in file.records.not_followed.values():
+        if hasattr(site.node, "lineno"):
+            reading.not_followed.append(NotFollowed(places.span(site), text, reason))
+    interpreter.forget()

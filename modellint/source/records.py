@@ -8,7 +8,17 @@ from typing import Any
 from modellint.facts.forward_use import SignKind
 from modellint.facts.loss_use import Expects
 from modellint.facts.training_loop import EventKind
-from modellint.source.values import DeviceMove, Key, ModeEntry, ModuleValue, OptimizerValue, Site, Tensor, Unknown, Value
+from modellint.source.values import (
+    DeviceMove,
+    Key,
+    ModeEntry,
+    ModuleValue,
+    OptimizerValue,
+    Site,
+    Tensor,
+    Unknown,
+    Value,
+)
 
 Branches = tuple[tuple[int, int], ...]
 Assumed = frozenset[tuple[Key, bool]]
@@ -206,7 +216,6 @@ class Records:
     trained: dict[int, TrainedRecord] = field(default_factory=dict)
     """By key of the model: its weights when it was first backwarded."""
     not_followed: dict[object, tuple[Site, str, str]] = field(default_factory=dict)
-
 
     def sizes(self) -> tuple[int, ...]:
         """How much there is of what a run must have ended for, to be judged."""

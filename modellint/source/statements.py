@@ -75,6 +75,9 @@ class Statements(Expressions):
             ast.Match: self._match,
         }
 
+    line = 0
+    """How far the run has come, for the report of a failure."""
+
     # What the classes below provide.
 
     def set_attribute(self, target: Value, name: str, value: Value, node: ast.AST) -> None:
@@ -112,6 +115,7 @@ class Statements(Expressions):
             self.steps += 1
             if self.steps > self.budget:
                 self.tick(0)
+            self.line = statement.lineno
             end = self._execute[type(statement)](statement)
             if end is not None:
                 if isinstance(statement, ast.If):
@@ -136,7 +140,11 @@ class Statements(Expressions):
 
     def assign(self, target: ast.AST, value: Value) -> None:
         """Bind a target."""
-        if isinstance(value, OptimizerValue) and value.text == value.kind and isinstance(target, ast.Name | ast.Attribute):
+        if (
+            isinstance(value, OptimizerValue)
+            and value.text == value.kind
+            and isinstance(target, ast.Name | ast.Attribute)
+        ):
             value.text = self.file.text.segment(target)
         if isinstance(target, ast.Name):
             scope = self.frame.scope
@@ -158,7 +166,9 @@ class Statements(Expressions):
         if isinstance(value, Choice):
             sequences = [o for o in value.options if isinstance(o, SequenceValue) and len(o.items) == len(targets)]
             if sequences and starred is None:
-                value = sequence("tuple", tuple(self.join([s.items[i] for s in sequences]) for i in range(len(targets))))
+                value = sequence(
+                    "tuple", tuple(self.join([s.items[i] for s in sequences]) for i in range(len(targets)))
+                )
         if isinstance(value, SequenceValue) and value.complete:
             items = list(value.items)
             if starred is None and len(items) == len(targets):
@@ -374,7 +384,7 @@ class Statements(Expressions):
         return any(isinstance(part, ast.Attribute) and part.attr in ("append", "add_module") for part in ast.walk(node))
 
     def _while(self, node: ast.While) -> str | None:
-        decided, when_true, _ = self.condition(node.test)
+        decided, _when_true, _ = self.condition(node.test)
         if decided is False:
             return self.run_block(node.orelse)
 

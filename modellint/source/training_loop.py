@@ -114,12 +114,8 @@ def _loop(places: Places, record: LoopRecord) -> TrainingLoop | None:
         place=places.span(record.site),
         passes=tuple(_pass(places, path, list(optimizers.values())) for path in paths.values()),
         complete=complete,
-        optimizers=tuple(
-            OptimizerRef(o.key, o.text, o.kind, places.optional(o.site)) for o in optimizers.values()
-        ),
-        cleared_outside=tuple(
-            dict.fromkeys(_event(places, event, list(optimizers.values())) for event in outside)
-        ),
+        optimizers=tuple(OptimizerRef(o.key, o.text, o.kind, places.optional(o.site)) for o in optimizers.values()),
+        cleared_outside=tuple(dict.fromkeys(_event(places, event, list(optimizers.values())) for event in outside)),
         framework=record.framework,
     )
 

@@ -59,10 +59,7 @@ STANDS_FOR: Mapping[str, str] = {
         for part in ("", "cuda.")
         for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
     },
-    **{
-        f"torch.nn.init.{name}": f"torch.nn.init.{name}_"
-        for name in _OLD_INITS.split()
-    },
+    **{f"torch.nn.init.{name}": f"torch.nn.init.{name}_" for name in _OLD_INITS.split()},
 }
 """Other objects with the same meaning. The order of their arguments may differ."""
 
