@@ -693,9 +693,9 @@ ABSENT = replace(CLASS, super_init=SuperInit.ABSENT, hidden=())
 
 def test_missing_super_init() -> None:
     finding = only("missing-super-init", ABSENT)
-    assert finding.span == at(6)
+    assert finding.span == at(5)
     assert "without calling super().__init__()" in finding.message
-    assert labels(finding) == ["this constructor never calls super().__init__()"]
+    assert labels(finding) == ["needs the tables that nn.Module.__init__ makes"]
     late = only("missing-super-init", replace(ABSENT, super_init=SuperInit.LATE, super_place=at(8)))
     assert "before calling" in late.message
     assert labels(late) == ["called only here"]

@@ -49,7 +49,8 @@ from modellint.source.values import (
     sequence,
 )
 
-_WRAPPED_ITERATION = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.trange", "rich.progress.track",
+_WRAPPED_ITERATION = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.trange",
+                                "rich.progress.track",
                                 "tqdm.std.tqdm", "alive_progress.alive_it"})  # fmt: skip
 _CONTEXT_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccontextmanager"})
 _PROPERTIES = frozenset({"property", "functools.cached_property", "torch.jit.unused"})
@@ -111,8 +112,8 @@ _BUILTIN_NAMES = frozenset(
     ]
 )
 _CONSTANT_BUILTINS: dict[str, Callable[..., Any]] = {
-    "int": int, "float": float, "str": str, "bool": bool, "abs": abs, "round": round, "len": len, "max": max, "min": min,
-}  # fmt: skip
+    function.__name__: function for function in (int, float, str, bool, abs, round, len, max, min)
+}
 
 
 class Calls(Statements):
@@ -356,13 +357,13 @@ class Calls(Statements):
         if arguments.vararg is not None:
             extra = tuple(values[len(names) :])
             bound[arguments.vararg.arg] = sequence("tuple", extra, not call.open, self.site(node))
-        keywords: dict[object, Value] = dict(call.keywords)
+        keywords = dict(call.keywords)
         known = {*names, *(a.arg for a in arguments.kwonlyargs)}
         for name in list(keywords):
             if name in known:
-                bound.setdefault(str(name), keywords.pop(name))
+                bound.setdefault(name, keywords.pop(name))
         if arguments.kwarg is not None:
-            rest = dict(keywords)
+            rest: dict[object, Value] = {name: value for name, value in keywords.items()}
             bound[arguments.kwarg.arg] = DictValue(Cells(rest), Cells({"complete": not call.open}), self.site(node))
         first_default = len(names) - len(function.defaults)
         for index, name in enumerate(names):
@@ -400,9 +401,9 @@ class Calls(Statements):
         names: list[str] = []
         for base in reversed(cls.mro):
             for statement in base.node.body:
-                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                    if statement.target.id not in names:
-                        names.append(statement.target.id)
+                target = statement.target if isinstance(statement, ast.AnnAssign) else None
+                if isinstance(target, ast.Name) and target.id not in names:
+                    names.append(target.id)
         for index, name in enumerate(names):
             value = call.get(index, name)
             if value is None:

@@ -761,8 +761,7 @@ class Expressions(Machine):
             return True, [const(part) for part in value.value[:UNROLL]]
         if isinstance(value, Choice):
             options = [self.iterate(option, node) for option in _not_none(value)]
-            longest = max(options, key=lambda option: len(option[1]), default=(False, [Unknown("an element")]))
-            return False, longest[1]
+            return False, max((elements for _, elements in options), key=len)
         if isinstance(value, LoaderValue):
             return False, [self.batch(value), self.batch(value)]
         if isinstance(value, ParametersOf):

@@ -1334,16 +1334,25 @@ class Interpreter(Modules):
             receiver_kind(receiver) if receiver is not None else None,
             owner.name if owner is not None and owner.is_module else None,
             frame.name if frame is not None else None, training,
-            self.flow["grad"][0] is False or (owner is not None and says_chance(ast.get_docstring(owner.node))),
+            self._switches_grad_off(frame) or (owner is not None and says_chance(ast.get_docstring(owner.node))),
             delegating, self.framework(),
         )  # fmt: skip
 
+    def _switches_grad_off(self, frame: Frame | None) -> bool:
+        """Whether a function is decorated as one that only predicts."""
+        for decorator in frame.function.decorators if frame is not None and frame.function is not None else ():
+            name = canonical(decorator.name) if isinstance(decorator, External) else ""
+            if _GRAD_SWITCHES.get(name) is False and name in _GRAD_SWITCHES:
+                return True
+            if isinstance(decorator, ContextValue) and decorator.what == "grad" and decorator.enabled is False:
+                return True
+        return False
+
     def _is_training_symbol(self, identity: object) -> bool:
         for frame in self.frames:
-            module = frame.module
-            if module is not None:
-                if any(id(symbol) == identity for symbol in module.state.get("training", {}).values()):
-                    return True
+            symbols = frame.module.state.get("training", {}) if frame.module is not None else {}
+            if any(id(symbol) == identity for symbol in symbols.values()):
+                return True
         return False
 
     def tag_returned(self, function: FunctionValue, value: Value) -> None:

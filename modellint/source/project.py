@@ -16,7 +16,7 @@ from modellint.source.text import SourceText, read_text
 from modellint.source.values import FunctionValue, Scope, Value
 
 _MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", "modellint.toml", ".git", "requirements.txt", "environment.yml")
-# A project file of these names never shadows the library: torch is torch, and the standard library is the interpreter's.
+# Files of these names never shadow the library: torch is torch, the standard library is Python's own.
 _NEVER_PROJECT = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
 _SKIPPED_FOLDERS = frozenset(
     [

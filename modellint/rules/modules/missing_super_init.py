@@ -23,8 +23,8 @@ class MissingSuperInit(Rule):
 
 
     class Net(nn.Module):
-        def __init__(self, width):
-            self.fc = nn.Linear(width, 1)  # expect: missing-super-init
+        def __init__(self, width):  # expect: missing-super-init
+            self.fc = nn.Linear(width, 1)
 
         def forward(self, x):
             return self.fc(x)
