@@ -363,7 +363,7 @@ class Calls(Statements):
             if name in known:
                 bound.setdefault(name, keywords.pop(name))
         if arguments.kwarg is not None:
-            rest: dict[object, Value] = {name: value for name, value in keywords.items()}
+            rest: dict[object, Value] = dict(keywords.items())
             bound[arguments.kwarg.arg] = DictValue(Cells(rest), Cells({"complete": not call.open}), self.site(node))
         first_default = len(names) - len(function.defaults)
         for index, name in enumerate(names):

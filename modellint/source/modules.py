@@ -616,7 +616,7 @@ class Modules(Calls):
         """The outermost running method of a module that contains this one: `encode()` called from a loop."""
         for frame in self.frames:
             owner = frame.module
-            if owner is not None and owner is not module and not owner.constructing and frame.site is not None:
+            if owner is not None and not owner.constructing and frame.site is not None:
                 if any(part is module for part in owner.walk_values()):
                     return frame
         return None
@@ -647,8 +647,9 @@ class Modules(Calls):
         finally:
             self.forwards.pop()
             self.trace = trace
-        owner.state["entered"] = True
         record.mode_dependent = self._mode_dependent(owner, forward)
+        if module is owner:
+            return self.tag(result, record, owner, node)
         if isinstance(result, Tensor):
             kind = result
             tagged = self.tag(result, record, owner, frame.site.node)
