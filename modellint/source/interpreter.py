@@ -157,19 +157,20 @@ class Interpreter(Modules):
     def _enter_what_nothing_called(self, file: SourceFile) -> None:
         """Functions and classes, each with its share of a budget in proportion to the size of the file."""
         entries: list[tuple[ast.AST, Callable[[], None]]] = []
+        classes = [value for value in file.scope.names.values() if isinstance(value, ClassValue) and value.file is file]
+        # Models first: what they are shows without anybody who uses them, and they cost little.
+        for cls in sorted(dict.fromkeys(classes), key=lambda c: not c.is_module):
+            entries.append((cls.node, lambda c=cls: self._enter_class(file, c)))  # type: ignore[misc]
         for function in file.functions:
             if function.owner is None:
                 entries.append((function.node, lambda f=function: self._enter(file, f, None)))  # type: ignore[misc]
-        classes = [value for value in file.scope.names.values() if isinstance(value, ClassValue) and value.file is file]
-        for cls in dict.fromkeys(classes):
-            entries.append((cls.node, lambda c=cls: self._enter_class(file, c)))  # type: ignore[misc]
         left = self.LIBRARY_FLOOR + self.LIBRARY_STEPS * len(file.text.lines)
         if file.in_test_suite:
             left //= 2  # tests enter the same code over and over
         for index, (node, enter) in enumerate(entries):
             if node in file.entered:
                 continue
-            self._share = min(self.SCRIPT_BUDGET, max(self.LEAST_SHARE, 3 * left // (len(entries) - index)))
+            self._share = min(self.SCRIPT_BUDGET, max(self.LEAST_SHARE, 2 * left // (len(entries) - index)))
             before = self.total_steps
             enter()
             left -= self.total_steps - before
