@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint.facts.discarded_value import DiscardedValue
+from modellint.source.interpreter.values import Site
 from modellint.source.places import Places
-from modellint.source.values import Site
 
 
 def _ends_a_cell(site: Site) -> bool:

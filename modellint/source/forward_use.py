@@ -15,12 +15,12 @@ from modellint.facts.forward_use import (
 )
 from modellint.facts.span import Span
 from modellint.facts.training_loop import EventKind
-from modellint.source.machine import taints
+from modellint.source.interpreter.machine import taints
+from modellint.source.interpreter.records import ForwardRecord, LoopRecord
+from modellint.source.interpreter.values import UNMOVED, DeviceMove, LoaderValue, ModeEntry, ModuleValue, Tensor
 from modellint.source.naming import by_chance_on_purpose, words
 from modellint.source.places import Places, contradicts
-from modellint.source.records import ForwardRecord, LoopRecord
 from modellint.source.training_loop import passes
-from modellint.source.values import UNMOVED, DeviceMove, LoaderValue, ModeEntry, ModuleValue, Tensor
 
 _HELD_OUT_WORDS = frozenset(
     [

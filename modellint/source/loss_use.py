@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from modellint.facts.loss_use import LossUse, OutputKind, Step
+from modellint.source.interpreter.records import LossRecord
+from modellint.source.interpreter.values import Tensor, Trail
 from modellint.source.places import Places
-from modellint.source.records import LossRecord
-from modellint.source.values import Tensor, Trail
 
 _STEP_LIMIT = 12
 

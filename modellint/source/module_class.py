@@ -6,9 +6,17 @@ import ast
 from collections.abc import Iterator
 
 from modellint.facts.module_class import HiddenModules, ModuleClass, SuperInit
+from modellint.source.interpreter.records import ConstructionRecord
+from modellint.source.interpreter.values import (
+    Choice,
+    DictValue,
+    FunctionValue,
+    ModuleValue,
+    SequenceValue,
+    Site,
+    Value,
+)
 from modellint.source.places import Places
-from modellint.source.records import ConstructionRecord
-from modellint.source.values import Choice, DictValue, FunctionValue, ModuleValue, SequenceValue, Site, Value
 
 
 def read(places: Places) -> Iterator[ModuleClass]:

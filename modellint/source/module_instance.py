@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modellint.facts.module_instance import Branch, LayerCall, ModuleInstance, UnusedLayer
+from modellint.source.interpreter.records import CallRecord
+from modellint.source.interpreter.values import ClassValue, ModuleValue
 from modellint.source.places import Places
 from modellint.source.project import project_root
-from modellint.source.records import CallRecord
-from modellint.source.values import ClassValue, ModuleValue
 
 _INIT_CODE = ("__init__", "init", "_init", "reset_parameters", "_reset", "extra_repr", "weights_init", "initialize")
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from modellint.facts.parameter_fill import FilledLayer, ParameterFill
 from modellint.facts.span import Span
+from modellint.source.interpreter.records import CallRecord, FillRecord, TrainedRecord
+from modellint.source.interpreter.values import Const, ModuleValue
 from modellint.source.places import Places
-from modellint.source.records import CallRecord, FillRecord, TrainedRecord
-from modellint.source.values import Const, ModuleValue
 
 _WEIGHT_FAMILIES = frozenset({"linear", "conv", "conv_transpose", "bilinear", "recurrent", "recurrent_cell"})
 

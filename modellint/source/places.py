@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 from modellint.facts.model import LayerRef, ModelRef
 from modellint.facts.span import Span
-from modellint.source.expressions import CallArguments
-from modellint.source.interpreter import Interpreter
+from modellint.source.interpreter.entry import Interpreter
+from modellint.source.interpreter.expressions import CallArguments
+from modellint.source.interpreter.records import Assumed, Records
+from modellint.source.interpreter.values import Const, ModuleValue, ParameterValue, Site
 from modellint.source.project import SourceFile
-from modellint.source.records import Assumed, Records
 from modellint.source.torch_api.layers import parameter_count
-from modellint.source.values import Const, ModuleValue, ParameterValue, Site
 
 
 class Places:

@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from modellint.facts.reading import BadInput
-from modellint.source.records import Records
+from modellint.source.interpreter.records import Records
+from modellint.source.interpreter.values import FunctionValue, Scope, Value
 from modellint.source.text import SourceText, read_text
-from modellint.source.values import FunctionValue, Scope, Value
 
 _MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", "modellint.toml", ".git", "requirements.txt", "environment.yml")
 # Files of these names never shadow the library: torch is torch, the standard library is Python's own.

@@ -19,7 +19,7 @@ from modellint.source import (
     torch_call,
     training_loop,
 )
-from modellint.source.interpreter import Interpreter
+from modellint.source.interpreter.entry import Interpreter
 from modellint.source.places import Places
 from modellint.source.project import Project, SourceFile
 from modellint.source.text import mentions_torch

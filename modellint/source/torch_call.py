@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from modellint.facts.torch_call import UNKNOWN, Argument, TorchCall
+from modellint.source.interpreter.records import TorchCallRecord
+from modellint.source.interpreter.values import Const, Site, Value
 from modellint.source.naming import by_chance_on_purpose
 from modellint.source.places import Places
-from modellint.source.records import TorchCallRecord
-from modellint.source.values import Const, Site, Value
 
 
 def read(places: Places) -> Iterator[TorchCall]:

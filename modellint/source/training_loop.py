@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from modellint.facts.training_loop import Event, EventKind, OptimizerRef, TrainingLoop
+from modellint.source.interpreter.records import Alternatives, CallTrace, EventRecord, LoopRecord
+from modellint.source.interpreter.values import ModuleValue, OptimizerValue
 from modellint.source.places import Places
-from modellint.source.records import Alternatives, CallTrace, EventRecord, LoopRecord
-from modellint.source.values import ModuleValue, OptimizerValue
 
 PASS_LIMIT = 64
 _EVENT_LIMIT = 200

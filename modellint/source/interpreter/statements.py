@@ -6,28 +6,22 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from modellint.source.expressions import UNROLL, Expressions
-from modellint.source.machine import Conditions, Frame, taints
-from modellint.source.project import SourceFile
-from modellint.source.records import Alternatives, LoopRecord
-from modellint.source.values import (
+from modellint.source.interpreter.containers import Containers
+from modellint.source.interpreter.expressions import UNROLL, CallArguments, positional
+from modellint.source.interpreter.machine import Frame, taints
+from modellint.source.interpreter.records import Alternatives
+from modellint.source.interpreter.values import (
     NONE,
     Choice,
-    ClassValue,
     Const,
     ContextValue,
     DictValue,
-    External,
-    FileValue,
-    FunctionValue,
     IterationValue,
     LoaderValue,
     Method,
     ModuleValue,
     ObjectValue,
     OptimizerValue,
-    RangeValue,
-    Scope,
     SequenceValue,
     Site,
     Tensor,
@@ -36,11 +30,12 @@ from modellint.source.values import (
     const,
     sequence,
 )
+from modellint.source.project import SourceFile
 
 RETURN, BREAK, CONTINUE, RAISE = "return", "break", "continue", "raise"
 
 
-class Statements(Expressions):
+class Statements(Containers):
     """Runs statements. Each returns None when control falls through, else what ended the block."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -51,17 +46,9 @@ class Statements(Expressions):
             ast.AnnAssign: self._annotated_assignment,
             ast.AugAssign: self._augmented_assignment,
             ast.If: self._if,
-            ast.For: self._for,
-            ast.AsyncFor: self._for,
-            ast.While: self._while,
             ast.With: self._with,
             ast.AsyncWith: self._with,
             ast.Return: self._return,
-            ast.FunctionDef: self._function,
-            ast.AsyncFunctionDef: self._function,
-            ast.ClassDef: self._class,
-            ast.Import: self._import,
-            ast.ImportFrom: self._import_from,
             ast.Try: self._try,
             ast.TryStar: self._try,
             ast.Raise: self._raise,
@@ -70,8 +57,6 @@ class Statements(Expressions):
             ast.Pass: lambda node: None,
             ast.Global: self._global,
             ast.Nonlocal: self._nonlocal,
-            ast.Break: self._break,
-            ast.Continue: self._continue,
             ast.Match: self._match,
         }
 
@@ -225,9 +210,7 @@ class Statements(Expressions):
         self.assign(target, self.binary_operation(node, node.op, old, right))
         return None
 
-    def _positional(self, node: ast.AST, *values: Value) -> Any:
-        from modellint.source.expressions import positional
-
+    def _positional(self, node: ast.AST, *values: Value) -> CallArguments:
         return positional(node, *values)
 
     def _delete(self, node: ast.Delete) -> str | None:
@@ -360,107 +343,6 @@ class Statements(Expressions):
             end = final or end
         return end
 
-    # ---------------------------------------------------------------- loops
-
-    def _for(self, node: ast.For | ast.AsyncFor) -> str | None:
-        iterated = self.eval(node.iter)
-        exact, elements = self.iterate(iterated, node.iter)
-        if isinstance(iterated, RangeValue) and exact and len(elements) > 2:
-            # `for epoch in range(10)` in a script: two rounds show what the others do. In a constructor each counts.
-            if not (self.frame.module is not None or self._appends(node)):
-                exact, elements = False, [Unknown("an index"), Unknown("an index")]
-        if not exact and len(elements) == 1:
-            elements = elements * 2
-        if not elements:
-            return self.run_block(node.orelse)
-        rounds: list[Callable[[], None]] = [lambda e=e: self.assign(node.target, e) for e in elements]  # type: ignore[misc]
-        end = self._rounds(node, rounds, node.body, exact)
-        if end is None and node.orelse:
-            end = self.run_block(node.orelse)
-        return end
-
-    @staticmethod
-    def _appends(node: ast.For | ast.AsyncFor) -> bool:
-        return any(isinstance(part, ast.Attribute) and part.attr in ("append", "add_module") for part in ast.walk(node))
-
-    def _while(self, node: ast.While) -> str | None:
-        decided, _when_true, _ = self.condition(node.test)
-        if decided is False:
-            return self.run_block(node.orelse)
-
-        def again() -> None:
-            self.condition(node.test)
-
-        # The tests hold on entry, but what they compare changes in the body: nothing is assumed.
-        return self._rounds(node, [lambda: None, again], node.body, exact=False)
-
-    def _rounds(
-        self, node: ast.stmt, starts: Sequence[Callable[[], None]], body: list[ast.stmt], exact: bool
-    ) -> str | None:
-        parent = next((loop for loop in reversed(self.loops) if isinstance(loop, LoopRecord)), None)
-        record = LoopRecord(self.site(node), [], parent, self.trace)
-        counters = () if exact else _counters(node)
-        record.framework = self.framework()
-        outer_trace, outer_loops, path = self.trace, self.loops, self.path
-        position = len(outer_trace)
-        self.loops = (*outer_loops, record)
-        end: str | None = None
-        try:
-            for number, start in enumerate(starts, start=1):
-                self.trace = []
-                record.rounds.append(self.trace)
-                mark = self.mark()
-                self.loop_exits.append((mark, [], self.undecided))
-                try:
-                    self._widen(counters)
-                    start()
-                    end = self.run_block(body)
-                finally:
-                    _, exits, _ = self.loop_exits.pop()
-                    self.path = path
-                # What a `break` leaves is the state after the loop, not that of another round.
-                ends = [changes for how, changes in exits if how == CONTINUE or number == len(starts)]
-                if ends:
-                    if end is None:
-                        ends.insert(0, self.take(mark))
-                    else:
-                        self.take(mark)
-                    self.write_join(ends)
-                    end = None
-                if end in (RETURN, RAISE):
-                    break
-                if end == BREAK:
-                    end = None
-                    break
-                end = None
-        finally:
-            self.loops, self.trace = outer_loops, outer_trace
-            if any(record.rounds):
-                record.before = outer_trace[:position]
-                outer_trace.append(record)
-                self.records.loops.append(record)
-        return end
-
-    def _widen(self, names: tuple[str, ...]) -> None:
-        """What a loop counts has another value in each round: no round may be judged by the first one's."""
-        scope = self.frame.scope
-        for name in names:
-            if isinstance(scope.names.get(name), Const):
-                self.put(scope.names, name, Unknown(f"`{name}` changes in the loop"))
-
-    def _break(self, node: ast.Break) -> str | None:
-        return self._leave_round(BREAK)
-
-    def _continue(self, node: ast.Continue) -> str | None:
-        return self._leave_round(CONTINUE)
-
-    def _leave_round(self, how: str) -> str:
-        if self.loop_exits:
-            mark, exits, undecided = self.loop_exits[-1]
-            if self.undecided > undecided:
-                exits.append((how, self.snapshot(mark)))
-        return how
-
     # ---------------------------------------------------------------- with
 
     def _with(self, node: ast.With | ast.AsyncWith) -> str | None:
@@ -493,176 +375,6 @@ class Statements(Expressions):
             frame.definite = True
             frame.returned = value
 
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
-        value = self.make_function(node, None)
-        self.assign(ast.copy_location(ast.Name(node.name, ast.Store()), node), value)
-        return None
-
-    def make_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, owner: ClassValue | None) -> Value:
-        """The value of a `def`, decorators applied."""
-        arguments = node.args
-        defaults = tuple(self.eval(default) for default in arguments.defaults)
-        keyword_defaults = {
-            a.arg: self.eval(d)
-            for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-            if d is not None
-        }
-        decorators = tuple(self.eval(decorator) for decorator in node.decorator_list)
-        scope: Scope = self.frame.scope
-        if owner is not None and scope.parent is not None:
-            scope = scope.parent
-        function = FunctionValue(node, self.file, scope, node.name, defaults, keyword_defaults, owner, decorators)
-        if owner is None and scope is self.file.scope:
-            self.file.functions.append(function)
-        result: Value = function
-        for decorator in reversed(decorators):
-            if isinstance(decorator, FunctionValue):
-                wrapped = self.call(decorator, self._positional(node, result), node)
-                if isinstance(wrapped, FunctionValue):
-                    # A wrapper in another file still stands for this function: it keeps its class for `super()`.
-                    result = wrapped
-        return result
-
-    def _class(self, node: ast.ClassDef) -> str | None:
-        bases = [self.eval(base.value if isinstance(base, ast.Starred) else base) for base in node.bases]
-        for keyword in node.keywords:
-            self.eval(keyword.value)
-        for decorator in node.decorator_list:
-            self.eval(decorator)
-        frame = self.frame
-        outer = frame.scope
-        scope = Scope({}, outer, self.file)
-        cls = self._class_value(node, bases, scope)
-        frame.scope = scope
-        try:
-            for statement in node.body:
-                if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-                    self.put(scope.names, statement.name, self.make_function(statement, cls))
-                elif not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
-                    self.run_block([statement])
-        finally:
-            frame.scope = outer
-        if outer is self.file.scope:
-            self.file.functions.extend(
-                f for f in scope.names.values() if isinstance(f, FunctionValue) and f.owner is cls
-            )
-        self.assign(ast.copy_location(ast.Name(node.name, ast.Store()), node), cls)
-        return None
-
-    def _class_value(self, node: ast.ClassDef, bases: list[Value], scope: Scope) -> ClassValue:
-        project_bases = [base for base in bases if isinstance(base, ClassValue)]
-        library: list[str] = []
-        unknown = any(isinstance(base, Unknown | Choice) for base in bases)
-        for base in bases:
-            if isinstance(base, External):
-                library.append(base.name)
-            elif isinstance(base, ClassValue):
-                library.extend(base.library_bases)
-                unknown = unknown or base.unknown_base
-        is_module = any(base.is_module for base in project_bases) or any(
-            self.library_is_module(base.name) for base in bases if isinstance(base, External)
-        )
-        cls = ClassValue(node, self.file, node.name, tuple(bases), scope.names, unknown, tuple(library), is_module, ())
-        ancestors: list[ClassValue] = []
-        for base in project_bases:
-            for ancestor in base.mro:
-                if ancestor in ancestors:
-                    ancestors.remove(ancestor)
-                ancestors.append(ancestor)
-        cls.mro = (cls, *ancestors)
-        return cls
-
-    # ---------------------------------------------------------------- imports
-
-    def _import(self, node: ast.Import) -> str | None:
-        for alias in node.names:
-            path = self.project.find(self.file.path, alias.name, 0)
-            if path is None:
-                if alias.asname:
-                    self._bind(alias.asname, External(alias.name))
-                else:
-                    top = alias.name.split(".")[0]
-                    self._bind(top, External(top))
-            elif alias.asname:
-                self._bind(alias.asname, self.file_value(path, alias.name))
-            else:
-                top = alias.name.split(".")[0]
-                top_path = self.project.find(self.file.path, top, 0)
-                self._bind(top, self.file_value(top_path, top) if top_path else Unknown("an import"))
-        return None
-
-    def _bind(self, name: str, value: Value) -> None:
-        self.put(self.frame.scope.names, name, value)
-
-    def file_value(self, path: Any, dotted: str) -> Value:
-        """A file or package of the project as a value."""
-        if path.is_dir():
-            init = path / "__init__.py"
-            if init.is_file():
-                path = init
-            else:
-                return FileValue(None, path.as_posix())
-        file = self.project.file(path)
-        if not isinstance(file, SourceFile):
-            return Unknown(f"`{dotted}` cannot be read")
-        return FileValue(file, dotted)
-
-    def _import_from(self, node: ast.ImportFrom) -> str | None:
-        if node.module == "__future__":
-            return None
-        dotted = node.module or ""
-        path = self.project.find(self.file.path, dotted, node.level)
-        if path is None:
-            for alias in node.names:
-                name = alias.asname or alias.name
-                if alias.name == "*":
-                    continue
-                self._bind(name, External(f"{dotted}.{alias.name}") if not node.level else Unknown("an import"))
-            return None
-        source = self.file_value(path, dotted)
-        for alias in node.names:
-            if alias.name == "*":
-                if isinstance(source, FileValue) and source.file is not None:
-                    self.load(source.file)
-                    for key, value in list(source.file.scope.names.items()):
-                        if not key.startswith("_"):
-                            self._bind(key, value)
-                continue
-            self._bind(alias.asname or alias.name, self.import_member(source, alias.name))
-        return None
-
-    def import_member(self, source: Value, name: str) -> Value:
-        """`from source import name`."""
-        if not isinstance(source, FileValue):
-            return Unknown("an import from a file that cannot be read")
-        if source.file is not None:
-            self.load(source.file)
-            value = source.file.scope.names.get(name)
-            if value is not None:
-                return value
-            if source.file.path.name != "__init__.py":
-                return Unknown(f"`{name}` is not bound in {source.file.text.path}")
-            folder = source.file.path.parent
-        else:
-            from pathlib import Path
-
-            folder = Path(source.dotted)
-        member = self.project.member(folder, name)
-        return self.file_value(member, name) if member is not None else Unknown(f"an import of `{name}`")
-
-
-def _counters(node: ast.stmt) -> tuple[str, ...]:
-    """Names that a loop body adds to."""
-    known: tuple[str, ...] | None = getattr(node, "_modellint_counters", None)
-    if known is None:
-        found = {
-            part.target.id
-            for part in ast.walk(node)
-            if isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name)
-        }
-        known = node._modellint_counters = tuple(sorted(found))  # type: ignore[attr-defined]
-    return known
-
 
 def _as_load(target: ast.expr) -> ast.expr:
     if isinstance(target, ast.Name):
@@ -675,6 +387,6 @@ def _as_load(target: ast.expr) -> ast.expr:
 
 
 __all__ = [
-    "UNROLL", "Conditions", "ContextValue", "DictValue", "Frame", "IterationValue", "LoaderValue", "Site", "Statements",
+    "UNROLL", "ContextValue", "DictValue", "Frame", "IterationValue", "LoaderValue", "Site", "Statements",
     "const", "taints",
 ]  # fmt: skip

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import Any
 
 from modellint.facts.forward_use import SignKind
 from modellint.facts.training_loop import EventKind
-from modellint.source.expressions import UNROLL, CallArguments, positional
-from modellint.source.machine import Frame, taints
-from modellint.source.project import SourceFile
-from modellint.source.records import CallTrace
-from modellint.source.statements import RAISE, Statements
-from modellint.source.values import (
+from modellint.source.interpreter.context_function import ContextFunction
+from modellint.source.interpreter.expressions import CallArguments, positional
+from modellint.source.interpreter.machine import Frame, taints
+from modellint.source.interpreter.python_builtins import BUILTIN_NAMES, PythonBuiltins
+from modellint.source.interpreter.records import CallTrace
+from modellint.source.interpreter.statements import RAISE
+from modellint.source.interpreter.values import (
     NONE,
     BoundMethod,
     Cells,
@@ -35,7 +35,6 @@ from modellint.source.values import (
     ParametersOf,
     ParameterValue,
     PartialValue,
-    RangeValue,
     ScalerValue,
     SchedulerValue,
     Scope,
@@ -48,75 +47,16 @@ from modellint.source.values import (
     const,
     sequence,
 )
+from modellint.source.project import SourceFile
 
 _WRAPPED_ITERATION = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.trange",
                                 "rich.progress.track",
                                 "tqdm.std.tqdm", "alive_progress.alive_it"})  # fmt: skip
 _CONTEXT_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccontextmanager"})
 _PROPERTIES = frozenset({"property", "functools.cached_property", "torch.jit.unused"})
-_BUILTIN_NAMES = frozenset(
-    [
-        "len",
-        "range",
-        "enumerate",
-        "zip",
-        "reversed",
-        "sorted",
-        "list",
-        "tuple",
-        "set",
-        "dict",
-        "isinstance",
-        "issubclass",
-        "getattr",
-        "setattr",
-        "hasattr",
-        "super",
-        "type",
-        "int",
-        "float",
-        "str",
-        "bool",
-        "max",
-        "min",
-        "sum",
-        "abs",
-        "round",
-        "any",
-        "all",
-        "map",
-        "filter",
-        "print",
-        "iter",
-        "next",
-        "id",
-        "vars",
-        "property",
-        "staticmethod",
-        "classmethod",
-        "open",
-        "repr",
-        "format",
-        "callable",
-        "divmod",
-        "pow",
-        "slice",
-        "object",
-        "frozenset",
-        "hash",
-        "input",
-        "ord",
-        "chr",
-        "exit",
-        "quit",
-    ]
-)
-_CONSTANT_BUILTINS: dict[str, Callable[..., Any]] = {
-    function.__name__: function for function in (int, float, str, bool, abs, round, len, max, min)
-}
 
 
-class Calls(Statements):
+class Calls(PythonBuiltins):
     """Dispatches calls by what is called."""
 
     # What the class below provides.
@@ -152,9 +92,6 @@ class Calls(Statements):
         raise NotImplementedError
 
     def tag_returned(self, function: FunctionValue, value: Value) -> None:
-        raise NotImplementedError
-
-    def isinstance_of(self, value: Value, cls: Value) -> bool | None:
         raise NotImplementedError
 
     def event(self, kind: EventKind, node: ast.AST, **details: object) -> None:
@@ -200,7 +137,7 @@ class Calls(Statements):
         return self.unknown_call(function, arguments, node)
 
     def _external(self, name: str, call: CallArguments, node: ast.AST) -> Value:
-        if "." not in name and name in _BUILTIN_NAMES:
+        if "." not in name and name in BUILTIN_NAMES:
             return self._call_builtin(name, call, node)
         if name in _WRAPPED_ITERATION:
             if call.positional:
@@ -578,271 +515,6 @@ class Calls(Statements):
         if forwards:
             self.sign(forwards, SignKind.COLLECTED, node)
 
-    # ---------------------------------------------------------------- contexts
-
-    def enter_context(self, value: Value, node: ast.AST) -> tuple[Value, Callable[[], None] | None]:
-        """Enter a `with`: what `as` binds, and what leaving it does."""
-        if isinstance(value, ContextValue):
-            if value.what == "grad":
-                saved = self.flow["grad"]
-                self.put(self.flow, "grad", (value.enabled, value.site))
-                return value, lambda: self.put(self.flow, "grad", saved)
-            return value, None
-        if isinstance(value, External):
-            switched = self.switch_grad(value.name, None, node)
-            if switched is not None:
-                return self.enter_context(switched, node)
-        if isinstance(value, ContextFunction):
-            return self._enter_generator(value, node)
-        if isinstance(value, ObjectValue):
-            enter, leave = value.cls.lookup("__enter__"), value.cls.lookup("__exit__")
-            entered: Value = value
-            if isinstance(enter, FunctionValue):
-                entered = self.call_function(enter, value, positional(node), node)
-            if isinstance(leave, FunctionValue):
-                return entered, lambda: self._leave_object(leave, value, node)
-            return entered, None
-        return (value if isinstance(value, Unknown | LibraryObject) else Unknown("a context")), None
-
-    def _leave_object(self, leave: FunctionValue, value: ObjectValue, node: ast.AST) -> None:
-        self.call_function(leave, value, positional(node, NONE, NONE, NONE), node)
-
-    def _enter_generator(self, value: ContextFunction, node: ast.AST) -> tuple[Value, Callable[[], None] | None]:
-        """A `@contextmanager`: run it to its `yield` now, the rest when the `with` ends."""
-        function = value.function
-        split = _split_at_yield(function.node.body) if not isinstance(function.node, ast.Lambda) else None
-        if split is None:
-            return Unknown("a context"), None
-        before, yielded, after = split
-        entered: list[Callable[[], None]] = []
-        names = self._bind_parameters(function, value.receiver, value.call, node)
-        scope = Scope(names, function.closure, function.file)
-        result: list[Value] = [NONE]
-
-        def first() -> None:
-            for part in before:
-                if isinstance(part, ast.withitem):
-                    _, leave_part = self.enter_context(self.eval(part.context_expr), part.context_expr)
-                    if leave_part is not None:
-                        entered.append(leave_part)
-                elif self.run_block([part]) is not None:
-                    return
-            if yielded is not None:
-                result[0] = self.eval(yielded)
-
-        def rest() -> None:
-            for leave_part in reversed(entered):
-                leave_part()
-            self.run_block(after)
-
-        self._in_frame(function, value.receiver, scope, node, first)
-
-        def leave() -> None:
-            self._in_frame(function, value.receiver, scope, node, rest)
-
-        return result[0], leave
-
-    # ---------------------------------------------------------------- builtins
-
-    def builtin(self, name: str) -> Value | None:
-        """A name of Python's builtins."""
-        if name in _BUILTIN_NAMES:
-            return External(name)
-        if name == "__name__":
-            return const("__main__")
-        if name == "__file__":
-            return Unknown("`__file__`")
-        return None
-
-    def _range(self, call: CallArguments) -> Value:
-        numbers = [v.value if isinstance(v, Const) and isinstance(v.value, int) else None for v in call.positional]
-        if not numbers or any(n is None for n in numbers) or call.open:
-            return RangeValue(None)
-        exact = range(*[n for n in numbers if n is not None]) if 0 not in numbers[2:] else range(0)
-        return RangeValue(len(exact), exact.start, exact.step)
-
-    def _make_dict(self, call: CallArguments, node: ast.AST) -> Value:
-        items: dict[object, Value] = {}
-        complete = not call.open
-        for value in call.positional:
-            if isinstance(value, DictValue):
-                items.update(value.items)
-                complete = complete and bool(value.box["complete"])
-            elif isinstance(value, External | Const):
-                continue
-            else:
-                exact, elements = self.iterate(value, node)
-                complete = complete and exact
-                for element in elements:
-                    if (
-                        isinstance(element, SequenceValue)
-                        and len(element.items) == 2
-                        and isinstance(element.items[0], Const)
-                    ):
-                        items[element.items[0].value] = element.items[1]
-                    else:
-                        complete = False
-        items.update(call.keywords)
-        return DictValue(Cells(items), Cells({"complete": complete}), self.site(node))
-
-    def _call_builtin(self, name: str, call: CallArguments, node: ast.AST) -> Value:
-        values = call.positional
-        first = values[0] if values else None
-        if name == "isinstance" and len(values) == 2:
-            outcome = self.isinstance_of(values[0], values[1])
-            return self._test_result(values[0], node) if outcome is None else const(outcome)
-        if name == "range":
-            return self._range(call)
-        if name in ("enumerate", "reversed") and first is not None:
-            return IterationValue(name, (first,))
-        if name == "zip":
-            return IterationValue("zip", tuple(values))
-        if name == "getattr" and len(values) >= 2:
-            return self._getattr(values, node)
-        if name == "setattr" and len(values) == 3:
-            if isinstance(values[1], Const) and isinstance(values[1].value, str):
-                self.set_attribute(values[0], values[1].value, values[2], node)
-            elif isinstance(values[0], ModuleValue):
-                values[0].reads.add("*")
-                self.set_attribute(values[0], f"?{len(values[0].attrs)}", values[2], node)
-            return NONE
-        if name == "hasattr" and len(values) == 2:
-            return self._hasattr(values, node)
-        if name in ("list", "tuple", "set", "sorted", "frozenset"):
-            return self._make_sequence(name, first, node)
-        if name == "dict":
-            return self._make_dict(call, node)
-        if name == "len" and first is not None:
-            return self._length(first)
-        if name == "type" and len(values) == 1:
-            return self._type_of(values[0])
-        if name == "print":
-            return NONE
-        if name in ("next", "iter") and first is not None:
-            if name == "iter":
-                return first
-            _, elements = self.iterate(first, node)
-            return elements[0] if elements else Unknown("an element")
-        if name in ("map", "filter") and len(values) == 2:
-            return self._map(name, values, node)
-        if name in ("sum", "max", "min", "abs", "round", "int", "float", "bool", "str", "any", "all"):
-            return self._reduce(name, values, node)
-        if name in ("exit", "quit"):
-            return Unknown("the end of the program")
-        if name in ("vars", "iter") and isinstance(first, ModuleValue):
-            first.reads.add("*")
-        if name == "classmethod" or name == "staticmethod":
-            return first if first is not None else Unknown(name)
-        return self.unknown(node, f"the result of `{name}`", *values)
-
-    def _test_result(self, value: Value, node: ast.AST) -> Value:
-        """The undecided result of a test of an Unknown: the same for the same test of the same value."""
-        if isinstance(value, Unknown) and isinstance(node, ast.Call):
-            known: str | None = getattr(node, "_modellint_text", None)
-            if known is None:
-                known = node._modellint_text = ast.unparse(node)  # type: ignore[attr-defined]
-            return value.child(("test", known))
-        return Unknown("a test")
-
-    def _getattr(self, values: list[Value], node: ast.AST) -> Value:
-        target, name = values[0], values[1]
-        if isinstance(name, Const) and isinstance(name.value, str):
-            result = self.get_attribute(target, name.value, node)
-            if isinstance(result, Unknown) and len(values) == 3 and isinstance(target, ModuleValue | ObjectValue):
-                return values[2]
-            return result
-        if isinstance(target, ModuleValue):
-            target.reads.add("*")
-        return self.unknown(node, "`getattr` with an unknown name", target)
-
-    def _hasattr(self, values: list[Value], node: ast.AST) -> Value:
-        target, name = values
-        if isinstance(target, ModuleValue | ObjectValue) and isinstance(name, Const) and isinstance(name.value, str):
-            if name.value in target.attrs or (target.cls is not None and target.cls.lookup(name.value)):
-                return const(True)
-            if isinstance(target, ModuleValue) and target.spec is not None:
-                if name.value in ("weight", "bias"):
-                    return const(target.spec.parametric)
-                return (
-                    const(False)
-                    if target.cls is None and name.value not in target.spec.signature
-                    else Unknown("hasattr")
-                )
-            if (
-                isinstance(target, ModuleValue)
-                and target.complete
-                and target.cls is not None
-                and not target.cls.unknown_base
-            ):
-                return const(False)
-        return self._test_result(target, node)
-
-    def _make_sequence(self, name: str, first: Value | None, node: ast.AST) -> Value:
-        kind = {"sorted": "list", "frozenset": "set"}.get(name, name)
-        if first is None:
-            return sequence(kind, (), True, self.site(node))
-        if isinstance(first, ParametersOf):
-            return first
-        if isinstance(first, Unknown | Tensor | LoaderValue):
-            return first
-        exact, elements = self.iterate(first, node)
-        return sequence(kind, tuple(elements), exact, self.site(node))
-
-    def _length(self, value: Value) -> Value:
-        if isinstance(value, SequenceValue) and value.complete:
-            return const(len(value.items))
-        if isinstance(value, DictValue) and value.box["complete"]:
-            return const(len(value.items))
-        if isinstance(value, ModuleValue) and value.is_container and value.complete:
-            return const(sum(1 for _ in value.children()))
-        if isinstance(value, Const) and isinstance(value.value, str | bytes | tuple):
-            return const(len(value.value))
-        if isinstance(value, RangeValue) and value.count is not None:
-            return const(value.count)
-        if isinstance(value, Unknown):
-            return value.child("__len__")
-        return Unknown("a length")
-
-    def _type_of(self, value: Value) -> Value:
-        if isinstance(value, ModuleValue):
-            return value.cls if value.cls is not None else External(value.name)
-        if isinstance(value, ObjectValue):
-            return value.cls
-        return Unknown("a type")
-
-    def _map(self, name: str, values: list[Value], node: ast.AST) -> Value:
-        exact, elements = self.iterate(values[1], node)
-        if name == "filter":
-            if isinstance(values[1], ParametersOf):
-                return values[1]
-            return sequence("list", tuple(elements), False, self.site(node))
-        results = tuple(self.call(values[0], positional(node, element), node) for element in elements)
-        return sequence("list", results, exact, self.site(node))
-
-    def _reduce(self, name: str, values: list[Value], node: ast.AST) -> Value:
-        function = _CONSTANT_BUILTINS.get(name)
-        if function is not None and values and all(isinstance(v, Const) for v in values):
-            try:
-                result = function(*(v.value for v in values if isinstance(v, Const)))
-            except Exception:
-                return Unknown(f"`{name}` that fails")
-            if isinstance(result, int | float | str | bool):
-                return const(result)
-        forwards, losses = taints(values)
-        if name == "sum" and len(values) >= 1 and isinstance(values[0], SequenceValue) and values[0].items:
-            total = values[0].items[0]
-            for item in values[0].items[1:UNROLL]:
-                total = self.binary_operation(node, ast.Add(), total, item)
-            return total
-        if name in ("any", "all") and isinstance(values[0] if values else None, SequenceValue):
-            items = values[0].items  # type: ignore[attr-defined]
-            truths = [self.truth(item) for item in items]
-            if values[0].complete and None not in truths:  # type: ignore[attr-defined]
-                return const(any(truths) if name == "any" else all(truths))
-        if name in ("max", "min", "round", "abs") and forwards:
-            self.sign(forwards, SignKind.METRIC, node)
-        return Unknown(f"the result of `{name}`", forwards, losses)
-
     # ---------------------------------------------------------------- files
 
     def load(self, file: SourceFile) -> None:
@@ -854,8 +526,8 @@ class Calls(Statements):
             self.file, self.frames, self.forwards, self.path, self.undecided, self.assumed, self.flow, self.trace,
             self.records, self.loops, self.loop_exits, self.log, self.steps, self.budget,
         )  # fmt: skip
-        from modellint.source.machine import OutOfBudget
-        from modellint.source.records import Records
+        from modellint.source.interpreter.machine import OutOfBudget
+        from modellint.source.interpreter.records import Records
 
         self.file = file
         file.scope = Scope({}, None, file)
@@ -889,18 +561,6 @@ class Calls(Statements):
         return super().import_member(source, name)
 
 
-class ContextFunction(Value):
-    """The result of calling a `@contextmanager` function: nothing has run yet."""
-
-    __slots__ = ("call", "function", "receiver", "site")
-
-    def __init__(self, function: FunctionValue, receiver: Value | None, call: CallArguments, site: Site) -> None:
-        self.function = function
-        self.receiver = receiver
-        self.call = call
-        self.site = site
-
-
 _DICT_METHODS = frozenset(dir(dict))
 
 
@@ -927,26 +587,6 @@ def _is_generator(node: ast.AST) -> bool:
         if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             stack.extend(ast.iter_child_nodes(part))
     return False
-
-
-def _split_at_yield(
-    body: list[ast.stmt],
-) -> tuple[list[ast.stmt | ast.withitem], ast.AST | None, list[ast.stmt]] | None:
-    """What runs before the `yield`, what it yields, the statements after it; through `try` and `with`."""
-    for index, statement in enumerate(body):
-        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield):
-            return [*body[:index]], statement.value.value, body[index + 1 :]
-        if isinstance(statement, ast.Try):
-            inner = _split_at_yield(statement.body)
-            if inner is not None:
-                before, yielded, after = inner
-                return [*body[:index], *before], yielded, [*after, *statement.finalbody, *body[index + 1 :]]
-        if isinstance(statement, ast.With):
-            inner = _split_at_yield(statement.body)
-            if inner is not None:
-                before, yielded, after = inner
-                return [*body[:index], *statement.items, *before], yielded, [*after, *body[index + 1 :]]
-    return None
 
 
 __all__ = ["Calls", "ContextFunction", "OptimizerValue", "ScalerValue", "SchedulerValue"]

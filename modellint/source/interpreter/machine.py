@@ -21,8 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from modellint.facts.loss_use import OutputKind
-from modellint.source.project import Project, SourceFile
-from modellint.source.records import (
+from modellint.source.interpreter.records import (
     Alternatives,
     Assumed,
     CallRecord,
@@ -31,7 +30,7 @@ from modellint.source.records import (
     LossRecord,
     Records,
 )
-from modellint.source.values import (
+from modellint.source.interpreter.values import (
     Cells,
     Choice,
     Const,
@@ -50,12 +49,13 @@ from modellint.source.values import (
     now,
     sequence,
 )
+from modellint.source.project import Project, SourceFile
 
 MISSING: Any = object()
 Changes = dict[tuple[int, object], tuple[dict[Any, Any], object, Any]]
 Mark = tuple[int, int]
 """A length of the journal and a moment."""
-Conditions = tuple[tuple[Key, bool], ...]
+Holds = tuple[tuple[Key, bool], ...]
 """What holds in an arm: canonical tests with their outcome."""
 
 
@@ -286,7 +286,7 @@ class Machine:
         return self._branch_ids
 
     def arms(
-        self, runs: Sequence[Callable[[], str | None]], conditions: Sequence[Conditions], conditional: bool = True
+        self, runs: Sequence[Callable[[], str | None]], conditions: Sequence[Holds], conditional: bool = True
     ) -> str | None:
         """Run exclusive arms from the same state and join those that fall through.
 
@@ -334,7 +334,7 @@ class Machine:
         self.write_join(ends)
         return None
 
-    def choose(self, runs: Sequence[Callable[[], Value]], conditions: Sequence[Conditions] | None = None) -> Value:
+    def choose(self, runs: Sequence[Callable[[], Value]], conditions: Sequence[Holds] | None = None) -> Value:
         """Run exclusive arms that each give a value; the join of the values."""
         results: list[Value] = []
 

@@ -18,8 +18,8 @@ from modellint.facts.forward_use import Mode
 from modellint.facts.loss_use import OutputKind
 
 if TYPE_CHECKING:
+    from modellint.source.interpreter.records import ForwardRecord, LossRecord
     from modellint.source.project import SourceFile
-    from modellint.source.records import ForwardRecord, LossRecord
     from modellint.source.torch_api.layers import LayerSpec
 
 Key = tuple[Any, ...]

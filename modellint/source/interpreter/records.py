@@ -8,7 +8,7 @@ from typing import Any
 from modellint.facts.forward_use import SignKind
 from modellint.facts.loss_use import Expects
 from modellint.facts.training_loop import EventKind
-from modellint.source.values import (
+from modellint.source.interpreter.values import (
     DeviceMove,
     Key,
     ModeEntry,

@@ -1,0 +1,143 @@
+"""Loops: a few rounds that stand for all, each with its trace."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from modellint.source.interpreter.records import LoopRecord
+from modellint.source.interpreter.statements import BREAK, CONTINUE, RAISE, RETURN, Statements
+from modellint.source.interpreter.values import (
+    Const,
+    RangeValue,
+    Unknown,
+)
+
+
+def _counters(node: ast.stmt) -> tuple[str, ...]:
+    """Names that a loop body adds to."""
+    known: tuple[str, ...] | None = getattr(node, "_modellint_counters", None)
+    if known is None:
+        found = {
+            part.target.id
+            for part in ast.walk(node)
+            if isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name)
+        }
+        known = node._modellint_counters = tuple(sorted(found))  # type: ignore[attr-defined]
+    return known
+
+
+class Loops(Statements):
+    """Runs loops."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._execute.update(
+            {
+                ast.For: self._for,
+                ast.AsyncFor: self._for,
+                ast.While: self._while,
+                ast.Break: self._break,
+                ast.Continue: self._continue,
+            }
+        )
+
+    def _for(self, node: ast.For | ast.AsyncFor) -> str | None:
+        iterated = self.eval(node.iter)
+        exact, elements = self.iterate(iterated, node.iter)
+        if isinstance(iterated, RangeValue) and exact and len(elements) > 2:
+            # `for epoch in range(10)` in a script: two rounds show what the others do. In a constructor each counts.
+            if not (self.frame.module is not None or self._appends(node)):
+                exact, elements = False, [Unknown("an index"), Unknown("an index")]
+        if not exact and len(elements) == 1:
+            elements = elements * 2
+        if not elements:
+            return self.run_block(node.orelse)
+        rounds: list[Callable[[], None]] = [lambda e=e: self.assign(node.target, e) for e in elements]  # type: ignore[misc]
+        end = self._rounds(node, rounds, node.body, exact)
+        if end is None and node.orelse:
+            end = self.run_block(node.orelse)
+        return end
+
+    @staticmethod
+    def _appends(node: ast.For | ast.AsyncFor) -> bool:
+        return any(isinstance(part, ast.Attribute) and part.attr in ("append", "add_module") for part in ast.walk(node))
+
+    def _while(self, node: ast.While) -> str | None:
+        decided, _when_true, _ = self.condition(node.test)
+        if decided is False:
+            return self.run_block(node.orelse)
+
+        def again() -> None:
+            self.condition(node.test)
+
+        # The tests hold on entry, but what they compare changes in the body: nothing is assumed.
+        return self._rounds(node, [lambda: None, again], node.body, exact=False)
+
+    def _rounds(
+        self, node: ast.stmt, starts: Sequence[Callable[[], None]], body: list[ast.stmt], exact: bool
+    ) -> str | None:
+        parent = next((loop for loop in reversed(self.loops) if isinstance(loop, LoopRecord)), None)
+        record = LoopRecord(self.site(node), [], parent, self.trace)
+        counters = () if exact else _counters(node)
+        record.framework = self.framework()
+        outer_trace, outer_loops, path = self.trace, self.loops, self.path
+        position = len(outer_trace)
+        self.loops = (*outer_loops, record)
+        end: str | None = None
+        try:
+            for number, start in enumerate(starts, start=1):
+                self.trace = []
+                record.rounds.append(self.trace)
+                mark = self.mark()
+                self.loop_exits.append((mark, [], self.undecided))
+                try:
+                    self._widen(counters)
+                    start()
+                    end = self.run_block(body)
+                finally:
+                    _, exits, _ = self.loop_exits.pop()
+                    self.path = path
+                # What a `break` leaves is the state after the loop, not that of another round.
+                ends = [changes for how, changes in exits if how == CONTINUE or number == len(starts)]
+                if ends:
+                    if end is None:
+                        ends.insert(0, self.take(mark))
+                    else:
+                        self.take(mark)
+                    self.write_join(ends)
+                    end = None
+                if end in (RETURN, RAISE):
+                    break
+                if end == BREAK:
+                    end = None
+                    break
+                end = None
+        finally:
+            self.loops, self.trace = outer_loops, outer_trace
+            if any(record.rounds):
+                record.before = outer_trace[:position]
+                outer_trace.append(record)
+                self.records.loops.append(record)
+        return end
+
+    def _widen(self, names: tuple[str, ...]) -> None:
+        """What a loop counts has another value in each round: no round may be judged by the first one's."""
+        scope = self.frame.scope
+        for name in names:
+            if isinstance(scope.names.get(name), Const):
+                self.put(scope.names, name, Unknown(f"`{name}` changes in the loop"))
+
+    def _break(self, node: ast.Break) -> str | None:
+        return self._leave_round(BREAK)
+
+    def _continue(self, node: ast.Continue) -> str | None:
+        return self._leave_round(CONTINUE)
+
+    def _leave_round(self, how: str) -> str:
+        if self.loop_exits:
+            mark, exits, undecided = self.loop_exits[-1]
+            if self.undecided > undecided:
+                exits.append((how, self.snapshot(mark)))
+        return how
