@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 HEAD = """\
 import contextlib
@@ -25,11 +26,13 @@ _LAYERS = (
 _CALLS = (
     "torch.sigmoid", "F.dropout", "nn.CrossEntropyLoss()", "F.cross_entropy", "nn.BCEWithLogitsLoss()", "len", "zip",
     "torch.cat", "wrap", "Thing", "print", "getattr", "enumerate", "super", "isinstance", "functools.partial", "iter",
-    "optim.SGD", "nn.init.constant_", "torch.softmax", "next", "reversed", "setattr", "map", "sorted", "vars", "torch.no_grad",
+    "optim.SGD", "nn.init.constant_", "torch.softmax", "next", "reversed", "setattr", "map", "sorted", "vars",
+    "torch.no_grad",
 )  # fmt: skip
 _METHODS = (
-    "eval", "train", "backward", "step", "zero_grad", "parameters", "to", "cuda", "item", "squeeze", "append", "modules",
-    "children", "apply", "named_modules", "state_dict", "log", "detach", "forward", "items", "keys", "pop", "__init__",
+    "eval", "train", "backward", "step", "zero_grad", "parameters", "to", "cuda", "item", "squeeze", "append",
+    "modules", "children", "apply", "named_modules", "state_dict", "log", "detach", "forward", "items", "keys", "pop",
+    "__init__",
 )  # fmt: skip
 _MANAGERS = (
     "torch.no_grad()", "torch.enable_grad()", "torch.set_grad_enabled(flag)", "torch.autocast('cuda')", "open('f')",
@@ -66,11 +69,11 @@ class _Maker:
         self.in_async = False
         self.in_class_body = False
 
-    def choose(self, *options):  # type: ignore[no-untyped-def]
+    def choose(self, *options: Any) -> Any:
         return self.random.choice(options)
 
     def name(self) -> str:
-        return self.choose(*_NAMES)  # type: ignore[no-any-return]
+        return self.choose(*_NAMES)
 
     def arguments(self) -> str:
         kinds = [self.expression() for _ in range(self.random.randint(0, 2))]
@@ -84,31 +87,37 @@ class _Maker:
 
     def expression(self) -> str:
         if self.depth > 3:
-            return self.choose(self.name(), "0", "'a'", "self.layer", "torch.randn(2, 4)", "...")  # type: ignore[no-any-return]
+            return self.choose(self.name(), "0", "'a'", "self.layer", "torch.randn(2, 4)", "...")
         self.depth += 1
         try:
-            return self.choose(*self._EXPRESSIONS)(self)  # type: ignore[no-any-return]
+            return self.choose(*self._EXPRESSIONS)(self)
         finally:
             self.depth -= 1
 
     def _comprehension(self) -> str:
-        kind = self.choose("[{}]", "{{{}}}", "({})", "{{n: {}}}", "list({})", "nn.ModuleList([{}])", "nn.Sequential(*[{}])")
+        kind = self.choose(
+            "[{}]", "{{{}}}", "({})", "{{n: {}}}", "list({})", "nn.ModuleList([{}])", "nn.Sequential(*[{}])"
+        )
         condition = f" if {self.expression()}" if self.random.random() < 0.3 else ""
         source = self.choose("range(3)", "items", "net.modules()", "self.layers", "zip(x, y)")
-        return kind.format(f"{self.expression()} for {self.choose('n', 'x, y', '(x, *y)')} in {source}{condition}")  # type: ignore[no-any-return]
+        return kind.format(f"{self.expression()} for {self.choose('n', 'x, y', '(x, *y)')} in {source}{condition}")
 
     _EXPRESSIONS = (
         lambda self: self.name(),
         lambda self: f"self.{self.choose('layer', 'norm', 'layers', 'flag', 'training', 'x')}",
-        lambda self: self.choose("0", "1.5", "'a'", "None", "True", "b'b'", "f'{x!r:>{n}}'", "10**9", "-1", "1j", "..."),
+        lambda self: self.choose(
+            "0", "1.5", "'a'", "None", "True", "b'b'", "f'{x!r:>{n}}'", "10**9", "-1", "1j", "..."
+        ),
         lambda self: f"{self.choose(*_CALLS)}({self.arguments()})",
         lambda self: f"{self.name()}.{self.choose(*_METHODS)}({self.arguments()})",
         lambda self: f"{self.name()}({self.arguments()})",
         lambda self: f"{self.choose(*self.classes)}({self.arguments()})",
         lambda self: f"{self.choose(*self.functions)}({self.arguments()})",
         lambda self: self.choose(*_LAYERS),
-        lambda self: f"({self.expression()} {self.choose('+', '*', '@', '//', '%', '**', '<', 'is', 'in', 'and', 'or')} "
-        f"{self.expression()})",
+        lambda self: (
+            f"({self.expression()} {self.choose('+', '*', '@', '//', '%', '**', '<', 'is', 'in', 'and', 'or')} "
+            f"{self.expression()})"
+        ),
         lambda self: f"({self.expression()} if {self.expression()} else {self.expression()})",
         lambda self: f"(kept := {self.expression()})" if not self.in_class_body else "x",
         lambda self: f"{self.name()}[{self.choose('0', '-1', '1:', '::2', 'n', ':, None', repr('a'), '...')}]",
@@ -122,9 +131,9 @@ class _Maker:
     )
 
     def target(self) -> str:
-        return self.choose(  # type: ignore[no-any-return]
-            self.name(), self.name(), "self.layer", "self.norm", "x, y", "(x, *y)", "[x, (y, z)]", "items[0]", "net.weight.data",
-            "self.layers[n]", "items['a']", "x[:, 0]", "net.layer.weight", "x.y.z",
+        return self.choose(
+            self.name(), self.name(), "self.layer", "self.norm", "x, y", "(x, *y)", "[x, (y, z)]", "items[0]",
+            "net.weight.data", "self.layers[n]", "items['a']", "x[:, 0]", "net.layer.weight", "x.y.z",
         )  # fmt: skip
 
     def block(self, level: int) -> str:
@@ -153,11 +162,11 @@ class _Maker:
         if self.in_async:
             simple += [lambda: f"x = await {self.expression()}"]
         if level > 3 or self.random.random() < 0.55:
-            return pad + self.choose(*simple)()  # type: ignore[no-any-return]
+            return pad + self.choose(*simple)()
         compound = [self._if, self._for, self._while, self._with, self._try, self._match, self.function]
         if self.random.random() < 0.15:
             compound.append(self.module_class)
-        return self.choose(*compound)(level)  # type: ignore[no-any-return]
+        return self.choose(*compound)(level)
 
     def _if(self, level: int) -> str:
         pad = "    " * level
@@ -175,7 +184,9 @@ class _Maker:
 
     def _for(self, level: int) -> str:
         start = "async for" if self.in_async and self.random.random() < 0.3 else "for"
-        source = self.choose("range(3)", "loader", "enumerate(items)", "['train', 'val']", "net.modules()", self.expression())
+        source = self.choose(
+            "range(3)", "loader", "enumerate(items)", "['train', 'val']", "net.modules()", self.expression()
+        )
         return self._loop(level, f"{start} {self.choose('x', 'x, y', 'n, (x, y)', '(x, *y)')} in {source}")
 
     def _while(self, level: int) -> str:
@@ -205,8 +216,8 @@ class _Maker:
     def _match(self, level: int) -> str:
         pad = "    " * level
         patterns = (
-            "0", "'a' | 'b'", "[x, *y]", "{'k': x, **z}", "nn.Linear(in_features=n)", "(x, y) if flag", "None", "str() as z",
-            "torch.Tensor()",
+            "0", "'a' | 'b'", "[x, *y]", "{'k': x, **z}", "nn.Linear(in_features=n)", "(x, y) if flag", "None",
+            "str() as z", "torch.Tensor()",
         )  # fmt: skip
         text = f"{pad}match {self.expression()}:"
         for _ in range(self.random.randint(1, 2)):
@@ -216,7 +227,9 @@ class _Maker:
     def function(self, level: int, *, method: str = "") -> str:
         pad = "    " * level
         name = method or f"run{len(self.functions)}"
-        parameters = self.choose("x", "x, y=None", "*x", "x, /, y, *, n=1, **z", "", "net: nn.Module, opt, loader", "x, *y, **z")
+        parameters = self.choose(
+            "x", "x, y=None", "*x", "x, /, y, *, n=1, **z", "", "net: nn.Module, opt, loader", "x, *y, **z"
+        )
         first = ("self, " + parameters).rstrip(", ") if method else parameters
         kept = self.in_function, self.in_loop, self.in_async
         self.in_function, self.in_loop = 1, 0
@@ -231,7 +244,8 @@ class _Maker:
         if self.in_async:
             text += f"{'    ' * (level + 1)}await asleep\n"
         if self.random.random() < 0.3:
-            text += f"{'    ' * (level + 1)}{self.choose('self.layer' if method else 'x', 'out')} = {self.choose(*_LAYERS)}\n"
+            bound = self.choose("self.layer" if method else "x", "out")
+            text += f"{'    ' * (level + 1)}{bound} = {self.choose(*_LAYERS)}\n"
         text += self.block(level + 1)
         self.in_function, self.in_loop, self.in_async = kept
         if not method:
@@ -241,7 +255,9 @@ class _Maker:
     def module_class(self, level: int) -> str:
         pad = "    " * (level + 1)
         name = f"Net{len(self.classes)}"
-        base = self.choose("nn.Module", "nn.Module", "nn.Sequential", *self.classes[-1:], "Thing", "torch.nn.Module, Thing")
+        base = self.choose(
+            "nn.Module", "nn.Module", "nn.Sequential", *self.classes[-1:], "Thing", "torch.nn.Module, Thing"
+        )
         text = f"{'    ' * level}class {name}({base}):\n"
         text += f"{pad}def __init__(self, width=4, *layers, flag=False):\n"
         text += f"{pad}    {self.choose('super().__init__()', 'nn.Module.__init__(self)', 'pass')}\n"
@@ -250,7 +266,9 @@ class _Maker:
             text += f"{pad}    self.{attribute} = {self.choose(*_LAYERS)}\n"
         text += f"{self._body(level + 2)}\n"
         text += f"{self.function(level + 1, method=self.choose('forward', 'helper', '__call__'))}\n"
-        text += f"{pad}def forward(self, x, y=None):\n{self._body(level + 2)}\n{pad}    return self.norm(self.layer(x))\n"
+        text += (
+            f"{pad}def forward(self, x, y=None):\n{self._body(level + 2)}\n{pad}    return self.norm(self.layer(x))\n"
+        )
         self.classes.append(name)
         return text
 

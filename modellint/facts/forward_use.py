@@ -27,6 +27,8 @@ class ModeState:
     text: str
     """`model.eval()`, `constructed here`."""
     by_construction: bool
+    in_same_loop: bool = False
+    """It was switched in a loop that also holds the call: it belongs to the rounds, not to the preparation."""
 
 
 class SignKind(Enum):

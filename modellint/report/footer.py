@@ -45,7 +45,7 @@ def _path(finding: Finding, room: int) -> list[str]:
     kept = len(steps) - 1
     while len(lines) > 2 and kept > 1:
         head = (kept + 1) // 2
-        left_out = f"({len(steps) - kept} more steps)"
+        left_out = f"({len(steps) - kept} more)"
         some = [*steps[:head], left_out, *steps[len(steps) - (kept - head) :]]
         lines = _even([some[0], *(f"-> {step}" for step in some[1:])], room)
         kept -= 1

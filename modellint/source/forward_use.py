@@ -48,7 +48,9 @@ def read(places: Places) -> Iterator[ForwardUse]:
     training = _training_forwards(places)
     for record in places.records.forwards:
         sites = tuple(id(site.node) if site is not None else 0 for _, site in record.functions)
-        groups.setdefault((id(record.site.node), record.model.key, sites), []).append(record)
+        # The rounds of `for phase in ("train", "val")` are different uses: one records and is backwarded.
+        phase = (record.grad, bool(record.backwards))
+        groups.setdefault((id(record.site.node), record.model.key, sites, phase), []).append(record)
     for records in groups.values():
         yield _use(places, records, training)
 
@@ -101,7 +103,7 @@ def _use(places: Places, records: list[ForwardRecord], training: set[int]) -> Fo
         or bool(module.state.get("attributed")),
         signs=signs,
         repeated=first.loop_depth > 0,
-        input_is_dummy=origin == "dummy",
+        input_is_dummy=origin == "dummy" and not any(sign.kind is SignKind.LOSS for sign in signs),
         functions=tuple(names),
         calls=tuple(
             CallSite(name, places.span(site))
@@ -147,7 +149,10 @@ def _modes(places: Places, records: list[ForwardRecord]) -> tuple[ModeState, ...
                 continue
             if record.backwards and all(contradicts(entry.assumed, assumed) for assumed in record.backwards):
                 continue
-            states[ModeState(entry.mode, places.optional(entry.site), entry.text, entry.by_construction)] = None
+            carried = any(loop in record.loops for loop in entry.loops)
+            states[ModeState(entry.mode, places.optional(entry.site), entry.text, entry.by_construction, carried)] = (
+                None
+            )
     return tuple(states)
 
 

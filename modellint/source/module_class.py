@@ -83,7 +83,10 @@ def _hidden(places: Places, module: ModuleValue) -> Iterator[HiddenModules]:
             has_parameters=any(places.has_parameters(part) for part in outside),
             used_in_forward=name in module.reads and bool(module.state.get("ran")),
             registered_later=not outside,
-            hidden_on_purpose=id(value) in given or any(id(part) in given for part in elements),
+            hidden_on_purpose=id(value) in given
+            or any(id(part) in given for part in elements)
+            # `self.teacher = [Teacher()]` is the idiom for a module that is meant to stay out.
+            or (isinstance(value.site.node, ast.List) and len(value.site.node.elts) == 1),
         )
 
 

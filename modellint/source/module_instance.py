@@ -23,6 +23,10 @@ def read(places: Places) -> Iterator[ModuleInstance]:
         roots.setdefault(id(module), module)
         calls.setdefault(id(module), run)
     seen: set[object] = set()
+    for module, runs in places.records.method_calls.values():
+        if module.name not in {root.name for root in roots.values()} and len(runs) > 1:
+            roots.setdefault(id(module), module)
+            calls.setdefault(id(module), [call for run in runs for call in run])
     for root in roots.values():
         yield _instance(places, root, calls[id(root)], True)
         seen.add(id(root))
@@ -79,11 +83,16 @@ def _unused(places: Places, module: ModuleValue) -> Iterator[UnusedLayer]:
             continue
         if child.spec is not None and child.spec.family == "loss":
             continue
-        if any(part.state.get("tied") or part.state.get("escaped") for part in child.walk_values()):
+        if any(_known_use(part) for part in child.walk_values()):
             continue
         excluded = _excluded_by(places, module, cls, name)
         if excluded is not None and not (excluded and module.from_outside):
             yield UnusedLayer(places.layer(name, child), places.parameters(child), excluded)
+
+
+def _known_use(module: ModuleValue) -> bool:
+    """Called under another name, tied, or handed to code that was not followed."""
+    return bool(module.state.get("called") or module.state.get("tied") or module.state.get("escaped"))
 
 
 def _excluded_by(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from modellint.facts.torch_call import UNKNOWN, Argument, TorchCall
 from modellint.source.interpreter.records import TorchCallRecord
-from modellint.source.interpreter.values import Const, Site, Value
+from modellint.source.interpreter.values import Choice, Const, Site, Value
 from modellint.source.naming import by_chance_on_purpose
 from modellint.source.places import Places
 
@@ -48,5 +48,8 @@ def _argument(places: Places, name: str, site: Site, value: Value) -> Argument:
         text=site.file.text.segment(node) if has_place else "",
         place=places.span(site),
         constant=constant,
+        options=tuple(o.value for o in value.options if isinstance(o, Const))
+        if isinstance(value, Choice)
+        else (() if constant is UNKNOWN else (constant,)),
         mode_gated=not fixed,
     )

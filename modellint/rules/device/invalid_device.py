@@ -67,13 +67,14 @@ class InvalidDevice(Rule):
                 label=f'"{meant}" is meant' if given.lower() != "gpu" else f'torch calls it "{meant}"',
                 why="torch raises RuntimeError here, on the machine where this line is reached",
                 help=f'write "{meant}"',
+                group=None if given in argument.text else (given, argument.place.path),
             )
 
 
 def _texts(argument: Argument) -> list[str]:
     """The strings that may arrive here: the constant, or both arms of `"x" if test else "y"`."""
-    if isinstance(argument.constant, str):
-        return [argument.constant]
+    if argument.options:
+        return [option for option in argument.options if isinstance(option, str)]
     arms = _ARMS.fullmatch(argument.text.strip()) if argument.constant is UNKNOWN else None
     return [arms["yes"], arms["no"]] if arms else []
 

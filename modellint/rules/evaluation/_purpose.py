@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 
-from modellint.facts.forward_use import ForwardUse, SignKind
+from modellint.facts.forward_use import ForwardUse, Mode, SignKind
 
 _JUDGED = {SignKind.LOSS, SignKind.METRIC}
 _KEPT = {SignKind.COLLECTED, SignKind.RETURNED}
@@ -38,6 +38,8 @@ def is_evaluation(use: ForwardUse) -> bool:
         return True
     if "generator" in _words(use.model.class_name) and not judged:
         return False  # samples of a generator are looked at, not measured
+    if use.modes and all(state.mode is Mode.EVAL and not state.by_construction for state in use.modes):
+        return bool(judged or kept or named)  # somebody switched to evaluation for it
     if no_grad:
         # With the outputs dropped it may be a recalibration of BatchNorm: someone must want the result.
         return bool(judged or kept or named)

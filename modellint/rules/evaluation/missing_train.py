@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from modellint.facts.forward_use import Mode, ModeState
+from modellint.facts.forward_use import Mode
 from modellint.rule import Category, Certainty, Finding, ForwardUse, Iterator, Note, Rule
 from modellint.rules.evaluation._mode_layers import contains, drops, norm_family, telling_layer
-
-_ONE_SWITCH = 5
-"""An eval() and a train() at most this many lines apart are two arms of one switch."""
 
 
 class MissingTrain(Rule):
@@ -109,10 +106,9 @@ class MissingTrain(Rule):
             yield self._never_switched(use)
             return
         evals = [state for state in use.modes if state.mode is Mode.EVAL and not state.by_construction]
-        evals = [state for state in evals if state.place is not None]
+        # eval() before the loop may be on purpose (frozen BatchNorm); in its rounds it is for the evaluation.
+        evals = [state for state in evals if state.place is not None and state.in_same_loop]
         if not train or not evals or any(state.mode is Mode.UNKNOWN for state in use.modes):
-            return
-        if any(_one_switch(a, b, use) for a in train for b in evals):
             return
         layer = telling_layer(model)
         effect = (
@@ -152,14 +148,3 @@ class MissingTrain(Rule):
             help=f"call {model.text}.train() at the top of every epoch",
             group=(model.key, state.place),
         )
-
-
-def _one_switch(train: ModeState, evaluation: ModeState, use: ForwardUse) -> bool:
-    """Whether the two are arms of one `if phase == "train":`, which each round decides anew."""
-    if train.by_construction or train.place is None or evaluation.place is None:
-        return False
-    if train.place.path != evaluation.place.path:
-        return False
-    first, last = sorted((train.place.line, evaluation.place.line))
-    between = use.place.path == train.place.path and first < use.place.line < last
-    return last - first <= _ONE_SWITCH and not between

@@ -154,6 +154,10 @@ class Calls(PythonBuiltins):
             return IterationValue("chain", tuple(call.positional))
         if name in ("copy.deepcopy", "copy.copy") and call.positional:
             return self.copy(call.positional[0], node) if name == "copy.deepcopy" else call.positional[0]
+        if name in ("types.SimpleNamespace", "easydict.EasyDict", "argparse.Namespace") and not call.open:
+            given = call.positional[0].items if call.positional and isinstance(call.positional[0], DictValue) else {}
+            named = {str(key): value for key, value in given.items()} | call.keywords
+            return LibraryObject(name, self.site(node), Cells(named))
         if name in ("functools.wraps", "functools.lru_cache", "functools.cache"):
             return External("functools.transparent")
         if name == "functools.transparent":

@@ -156,6 +156,10 @@ class Conditions(Expressions):
             keys = _constant_members(right)
             if keys is not None:
                 return (left.value in keys) is isinstance(op, ast.In), None, True
+        if isinstance(op, ast.In | ast.NotIn) and isinstance(right, SequenceValue) and right.complete:
+            same = [_identity(left, item) for item in right.items]
+            if True in same or all(outcome is False for outcome in same):
+                return (True in same) is isinstance(op, ast.In), None, True
         if isinstance(left, Unknown) and isinstance(right, Const) and isinstance(right.value, int | float):
             name = type(op).__name__
             return None, (name, id(left), right.value), True

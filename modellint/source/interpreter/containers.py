@@ -17,6 +17,7 @@ from modellint.source.interpreter.values import (
     Const,
     DictValue,
     External,
+    FileValue,
     FunctionValue,
     IterationValue,
     LoaderValue,
@@ -124,6 +125,8 @@ class Containers(Conditions):
         if isinstance(value, Unknown):
             key = ("item", index.value) if isinstance(index, Const) else ("item", id(index))
             return value.child(key)
+        if isinstance(value, External) and value.name == "sys.modules":
+            return FileValue(self.file, "")
         if isinstance(value, External | ClassValue):
             return value  # a generic alias: `list[int]`
         if isinstance(value, LoaderValue):

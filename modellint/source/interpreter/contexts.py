@@ -11,6 +11,7 @@ from modellint.source.interpreter.expressions import positional
 from modellint.source.interpreter.values import (
     NONE,
     ContextValue,
+    DeviceValue,
     External,
     FunctionValue,
     LibraryObject,
@@ -52,6 +53,10 @@ class Contexts(Calls):
                 self.put(self.flow, "grad", (value.enabled, value.site))
                 return value, lambda: self.put(self.flow, "grad", saved)
             return value, None
+        if isinstance(value, DeviceValue):
+            saved_device = self.flow.get("default_device")
+            self.put(self.flow, "default_device", value.text)
+            return value, lambda: self.put(self.flow, "default_device", saved_device)
         if isinstance(value, External):
             switched = self.switch_grad(value.name, None, node)
             if switched is not None:

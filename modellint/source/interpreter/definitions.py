@@ -8,6 +8,7 @@ from typing import Any
 from modellint.source.interpreter.loops import Loops
 from modellint.source.interpreter.values import (
     Choice,
+    BoundMethod,
     ClassValue,
     External,
     FileValue,
@@ -57,7 +58,7 @@ class Definitions(Loops):
             self.file.functions.append(function)
         result: Value = function
         for decorator in reversed(decorators):
-            if isinstance(decorator, FunctionValue):
+            if isinstance(decorator, FunctionValue | BoundMethod):
                 wrapped = self.call(decorator, self._positional(node, result), node)
                 if isinstance(wrapped, FunctionValue):
                     # A wrapper in another file still stands for this function: it keeps its class for `super()`.
@@ -68,8 +69,7 @@ class Definitions(Loops):
         bases = [self.eval(base.value if isinstance(base, ast.Starred) else base) for base in node.bases]
         for keyword in node.keywords:
             self.eval(keyword.value)
-        for decorator in node.decorator_list:
-            self.eval(decorator)
+        decorators = [self.eval(decorator) for decorator in node.decorator_list]
         frame = self.frame
         outer = frame.scope
         scope = Scope({}, outer, self.file)
@@ -87,7 +87,12 @@ class Definitions(Loops):
             self.file.functions.extend(
                 f for f in scope.names.values() if isinstance(f, FunctionValue) and f.owner is cls
             )
-        self.assign(ast.copy_location(ast.Name(node.name, ast.Store()), node), cls)
+        result: Value = cls
+        for decorator in reversed(decorators):
+            if isinstance(decorator, FunctionValue | BoundMethod):
+                decorated = self.call(decorator, self._positional(node, result), node)
+                result = decorated if isinstance(decorated, ClassValue) else result
+        self.assign(ast.copy_location(ast.Name(node.name, ast.Store()), node), result)
         return None
 
     def _class_value(self, node: ast.ClassDef, bases: list[Value], scope: Scope) -> ClassValue:

@@ -22,6 +22,7 @@ from modellint.source.interpreter.values import (
     External,
     FunctionValue,
     ModuleValue,
+    ObjectValue,
     SequenceValue,
     Site,
     Tensor,
@@ -62,6 +63,8 @@ class Forward(Layers):
         """The outermost running method of a module that contains this one: `encode()` called from a loop."""
         for frame in self.frames:
             owner = frame.module
+            if owner is module:
+                return None  # `self(x)` in a method is a forward of its own
             if owner is not None and not owner.constructing and frame.site is not None:
                 if any(part is module for part in owner.walk_values()):
                     return frame
@@ -85,6 +88,10 @@ class Forward(Layers):
             frame.forward = (record, ForwardFrame(owner))
             self.records.forwards.append(record)
             self.event(EventKind.FORWARD, node, modules=(owner,), forward=record)
+            # `encode()` and `decode()` called one after the other in one pass are one forward of the model.
+            around = self.frames[depth - 1] if depth else None
+            place = (owner.key, id(around), frame.loops[-1] if frame.loops else None)
+            self.records.method_calls.setdefault(place, (owner, []))[1].append(frame.forward[1].calls)
         record, forward = frame.forward
         self.forwards.append(forward)
         trace, self.trace = self.trace, []
@@ -94,8 +101,6 @@ class Forward(Layers):
             self.forwards.pop()
             self.trace = trace
         record.mode_dependent = self._mode_dependent(owner, forward)
-        if module is owner:
-            return self.tag(result, record, owner, node)
         if isinstance(result, Tensor):
             kind = result
             tagged = self.tag(result, record, owner, frame.site.node)
@@ -105,6 +110,7 @@ class Forward(Layers):
         return self.tag(result, record, owner, frame.site.node)
 
     def _nested_forward(self, module: ModuleValue, call: CallArguments, node: ast.AST) -> Value:
+        module.state["called"] = True
         frame = self.forwards[-1]
         if frame.stack.count(module) > 1 or len(frame.stack) > 25:
             return self.unknown(node, "a recursive forward", *call.values())
@@ -142,8 +148,8 @@ class Forward(Layers):
         function = node.func if isinstance(node, ast.Call) else node
         text = self.file.text.segment(function) if hasattr(function, "lineno") else module.name
         device = module.state.get("device", UNMOVED if self._made_here(module) else None)
-        if module.state.get("scattered"):
-            device = None  # DataParallel moves each batch itself
+        if module.state.get("scattered") or (device is UNMOVED and self._moved_in_part(module)):
+            device = None  # DataParallel moves each batch itself; a part that was moved before takes the rest along
         return ForwardRecord(
             site=self.site(node), model=module, text=text.removesuffix(".forward"),
             modes=module.state.get("modes", frozenset()),
@@ -153,6 +159,11 @@ class Forward(Layers):
             input_device=first.device if isinstance(first, Tensor) else None, framework=self.framework(),
             mode_dependent=(), loops=self.loops,
         )  # fmt: skip
+
+    def _moved_in_part(self, module: ModuleValue) -> bool:
+        return self.flow.get("default_device") is not None or any(
+            part.state.get("device", UNMOVED) is not UNMOVED for part in module.walk_values()
+        )
 
     def _grad_of(self, module: ModuleValue, node: ast.AST) -> tuple[bool | None, Site | None]:
         """Whether a forward records: what holds at the call, unless the forward is decorated itself."""
@@ -261,6 +272,9 @@ class Forward(Layers):
             )
         if isinstance(value, Choice):
             return Choice(tuple(self.tag(option, record, module, node) for option in value.options))
+        if isinstance(value, ObjectValue):
+            attrs = {name: self.tag(item, record, module, node) for name, item in value.attrs.items()}
+            return ObjectValue(value.cls, value.site, Cells(attrs))
         if isinstance(value, Const):
             return value
         forwards, losses = taints((value,))

@@ -62,7 +62,11 @@ class Loops(Statements):
 
     @staticmethod
     def _appends(node: ast.For | ast.AsyncFor) -> bool:
-        return any(isinstance(part, ast.Attribute) and part.attr in ("append", "add_module") for part in ast.walk(node))
+        return any(
+            (isinstance(part, ast.Attribute) and part.attr in ("append", "add_module", "extend"))
+            or (isinstance(part, ast.AugAssign) and isinstance(part.value, ast.List))
+            for part in ast.walk(node)
+        )
 
     def _while(self, node: ast.While) -> str | None:
         decided, _when_true, _ = self.condition(node.test)

@@ -365,7 +365,13 @@ class Machine:
         tensors = [option for option in options if isinstance(option, Tensor)]
         if len(tensors) > 1:
             rest = [option for option in options if not isinstance(option, Tensor)]
-            options = [join_tensors(tensors), *rest]
+            # What different models made stays apart: each is an instance of its own.
+            groups: dict[int, list[Tensor]] = {}
+            for tensor in tensors:
+                groups.setdefault(id(tensor.model), []).append(tensor)
+            if len(groups) > Choice.LIMIT or id(None) in groups:
+                groups = {0: tensors}
+            options = [*(group[0] if len(group) == 1 else join_tensors(group) for group in groups.values()), *rest]
             if len(options) == 1:
                 return options[0]
         if all(isinstance(option, SequenceValue) for option in options):

@@ -214,6 +214,11 @@ class ModuleMethods(Modules):
     def iterate_parameters(self, value: ParametersOf) -> tuple[bool, list[Value]]:
         """One round for each group of parameters that look alike to the loop's body."""
         below = self.parameters_below(value.modules)
+        if any(part.known_library is not None for module in value.modules for part in module.walk_values()):
+            # What a library's model holds is known to nobody here: all of it stands in one round.
+            parts = tuple((part, "*") for module in value.modules for part in module.walk_values())
+            whole = ParameterValue(parts)
+            return False, [sequence("tuple", (Unknown("a name"), whole)) if value.named else whole]
         if not below:
             return False, [Unknown("a parameter")]
         if value.named or len(below) <= 8:

@@ -10,6 +10,7 @@ from modellint.facts.training_loop import EventKind
 from modellint.source.interpreter.contexts import Contexts
 from modellint.source.interpreter.expressions import CallArguments
 from modellint.source.interpreter.records import (
+    LoopRecord,
     ConstructionRecord,
     EventRecord,
     FillRecord,
@@ -318,7 +319,12 @@ class Modules(Contexts):
 
     def mode_entry(self, mode: Mode, node: ast.AST) -> ModeEntry:
         """A mode switched at `node` on the current path."""
-        return ModeEntry(mode, self.site(node), self.file.text.segment(node), False, self.assumptions())
+        text = self.file.text.segment(node)
+        return ModeEntry(mode, self.site(node), text, False, self.assumptions(), self.mode_loops())
+
+    def mode_loops(self) -> tuple[object, ...]:
+        """The loops around what is running."""
+        return tuple(loop for loop in self.loops if isinstance(loop, LoopRecord))
 
     def _train(self, module: ModuleValue, flag: Value | None, node: ast.AST) -> None:
         if flag is None:
@@ -335,8 +341,8 @@ class Modules(Contexts):
             self.set_modes(
                 module,
                 [
-                    ModeEntry(Mode.TRAIN, site, text, False, assumed | {(key, True)}),
-                    ModeEntry(Mode.EVAL, site, text, False, assumed | {(key, False)}),
+                    ModeEntry(Mode.TRAIN, site, text, False, assumed | {(key, True)}, self.mode_loops()),
+                    ModeEntry(Mode.EVAL, site, text, False, assumed | {(key, False)}, self.mode_loops()),
                 ],
             )
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from modellint.facts.forward_use import SignKind
+from modellint.facts.training_loop import EventKind
 from modellint.source.interpreter.expressions import CallArguments
 from modellint.source.interpreter.machine import Frame, taints
 from modellint.source.interpreter.records import (
@@ -77,6 +78,8 @@ class Notes(Training):
         if isinstance(value.receiver, ModuleValue) and value.name in ("eval", "train"):
             # Meant as a call: what is done in the mode that it should have set is not judged again.
             self.lose_mode(value.receiver, node)
+        if value.name == "zero_grad" and isinstance(value.receiver, OptimizerValue):
+            self.event(EventKind.ZERO_GRAD, node, optimizers=(value.receiver,))  # said once, here
         if kind is not None and not value.name.startswith("super."):
             text = self.file.text.segment(node.value)
             self.records.discarded.setdefault(

@@ -33,6 +33,7 @@ from modellint.source.interpreter.values import (
 BUILTIN_NAMES = frozenset(
     [
         "len",
+        "globals",
         "range",
         "enumerate",
         "zip",
@@ -174,6 +175,8 @@ class PythonBuiltins(Definitions):
             return self._length(first)
         if name == "type" and len(values) == 1:
             return self._type_of(values[0])
+        if name == "globals":
+            return DictValue(Cells(self.file.scope.names), Cells({"complete": False}), self.site(node))
         if name == "print":
             return NONE
         if name in ("next", "iter") and first is not None:

@@ -206,6 +206,8 @@ class Records:
 
     constructions: list[ConstructionRecord] = field(default_factory=list)
     instances: list[tuple[ModuleValue, list[CallRecord]]] = field(default_factory=list)
+    method_calls: dict[object, tuple[ModuleValue, list[list[CallRecord]]]] = field(default_factory=dict)
+    """Layers called by methods of a model that one function calls in one pass, in order."""
     forwards: list[ForwardRecord] = field(default_factory=list)
     losses: list[LossRecord] = field(default_factory=list)
     loops: list[LoopRecord] = field(default_factory=list)

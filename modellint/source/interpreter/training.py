@@ -16,6 +16,7 @@ from modellint.source.interpreter.records import (
     TrainedRecord,
 )
 from modellint.source.interpreter.values import (
+    Choice,
     BoundMethod,
     DictValue,
     FunctionValue,
@@ -54,12 +55,16 @@ class Training(Forward):
         value = bound.get(names[0]) or (call.positional[0] if call.positional else Unknown("no input"))
         target = bound.get(names[1]) if len(names) > 1 else None
         expects = spec.expects if spec is not None else Expects.OTHER
-        record = LossRecord(self.site(node), name, self._callee(node), module, expects, value, target)
-        self.records.losses.append(record)
+        text = self._callee(node)
+        made = [
+            LossRecord(self.site(node), name, text, module, expects, option, target)
+            for option in (value.options if isinstance(value, Choice) else (value,))
+        ]
+        self.records.losses.extend(made)
         forwards, losses = taints(call.values())
         self.event(EventKind.LOSS, node)
         device = value.device if isinstance(value, Tensor) else None
-        return Tensor(forwards=forwards, losses=losses | {record}, device=device)
+        return Tensor(forwards=forwards, losses=losses | frozenset(made), device=device)
 
     def _backward(self, value: Value, node: ast.AST, steps: bool = True) -> None:
         forwards, losses = taints((value,))

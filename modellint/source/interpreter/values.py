@@ -212,6 +212,8 @@ class ModeEntry(NamedTuple):
     text: str
     by_construction: bool
     assumed: frozenset[tuple[Key, bool]]
+    loops: tuple[object, ...] = ()
+    """The loops around the switch."""
 
 
 @dataclass(slots=True, eq=False)
