@@ -85,8 +85,8 @@ def _hidden(places: Places, module: ModuleValue) -> Iterator[HiddenModules]:
             registered_later=not outside,
             hidden_on_purpose=id(value) in given
             or any(id(part) in given for part in elements)
-            # `self.teacher = [Teacher()]` is the idiom for a module that is meant to stay out.
-            or (isinstance(value.site.node, ast.List) and len(value.site.node.elts) == 1),
+            # `self.teacher = [Teacher()]`, only run without gradients: it is meant to stay out.
+            or all(p.state.get("called") and not p.state.get("called_with_gradients") for p in elements),
         )
 
 

@@ -93,7 +93,9 @@ class Places:
         """It has parameters that require a gradient."""
         unknown = module.known_library is not None
         for _, part in module.walk():
-            frozen = part.state.get("frozen")
+            frozen = part.state.get("frozen") or any(
+                value for key, value in part.state.items() if key.startswith(("frozen:weight", "frozen:*"))
+            )
             unknown = unknown or not part.complete or ("frozen" in part.state and frozen is None)
             if part.spec is not None and part.spec.parametric and not frozen:
                 return True

@@ -25,7 +25,10 @@ _OTHER_PURPOSE = frozenset(
 
 def is_evaluation(use: ForwardUse) -> bool:
     """One strong sign, or two weak ones, that the call is validation or inference; no sign against it."""
-    if use.backwarded or use.in_training_pass or use.unfollowed_result or use.needs_gradient:
+    if use.backwarded or use.in_training_pass or use.needs_gradient:
+        return False
+    switched = bool(use.modes) and all(s.mode is Mode.EVAL and not s.by_construction for s in use.modes)
+    if use.unfollowed_result and not switched:
         return False
     if use.framework is not None or use.in_test_suite or use.stochastic_on_purpose or use.input_is_dummy:
         return False
@@ -38,7 +41,7 @@ def is_evaluation(use: ForwardUse) -> bool:
         return True
     if "generator" in _words(use.model.class_name) and not judged:
         return False  # samples of a generator are looked at, not measured
-    if use.modes and all(state.mode is Mode.EVAL and not state.by_construction for state in use.modes):
+    if switched:
         return bool(judged or kept or named)  # somebody switched to evaluation for it
     if no_grad:
         # With the outputs dropped it may be a recalibration of BatchNorm: someone must want the result.

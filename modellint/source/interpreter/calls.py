@@ -154,6 +154,8 @@ class Calls(PythonBuiltins):
             return IterationValue("chain", tuple(call.positional))
         if name in ("copy.deepcopy", "copy.copy") and call.positional:
             return self.copy(call.positional[0], node) if name == "copy.deepcopy" else call.positional[0]
+        if name == "dataclasses.field":
+            return LibraryObject(name, self.site(node), Cells(call.keywords))
         if name in ("types.SimpleNamespace", "easydict.EasyDict", "argparse.Namespace") and not call.open:
             given = call.positional[0].items if call.positional and isinstance(call.positional[0], DictValue) else {}
             named = {str(key): value for key, value in given.items()} | call.keywords
@@ -349,6 +351,11 @@ class Calls(PythonBuiltins):
             value = call.get(index, name)
             if value is None:
                 value = cls.lookup(name) or Unknown("a field without a value")
+                if isinstance(value, LibraryObject) and value.name == "dataclasses.field":
+                    factory, default = value.attrs.get("default_factory"), value.attrs.get("default")
+                    value = default or Unknown("a field")
+                    if factory is not None:
+                        value = self.call(factory, CallArguments(call.node), call.node)
                 if isinstance(value, External | Unknown) or call.open:
                     value = Unknown("a field")
             self.put(instance.attrs, name, value)

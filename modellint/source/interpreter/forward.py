@@ -111,6 +111,8 @@ class Forward(Layers):
 
     def _nested_forward(self, module: ModuleValue, call: CallArguments, node: ast.AST) -> Value:
         module.state["called"] = True
+        if self.flow["grad"][0] is not False:
+            module.state["called_with_gradients"] = True
         frame = self.forwards[-1]
         if frame.stack.count(module) > 1 or len(frame.stack) > 25:
             return self.unknown(node, "a recursive forward", *call.values())

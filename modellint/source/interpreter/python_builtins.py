@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +107,8 @@ class PythonBuiltins(Definitions):
     def builtin(self, name: str) -> Value | None:
         """A name of Python's builtins."""
         if name in BUILTIN_NAMES:
+            return External(name)
+        if hasattr(builtins, name) and not name.startswith("_"):
             return External(name)
         if name == "__name__":
             return const("__main__")

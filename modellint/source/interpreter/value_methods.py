@@ -56,6 +56,11 @@ _TENSOR_ATTRIBUTES = frozenset({"shape", "grad", "dtype", "requires_grad", "ndim
 _NUMBER_METHODS = frozenset({"item", "tolist", "numpy", "size", "dim", "numel", "nelement", "data_ptr", "stride"})
 
 
+def value_is_made(value: Tensor | ParameterValue) -> bool:
+    """Whether a value is a tensor for sure, not a batch that was taken for one."""
+    return isinstance(value, ParameterValue) or (value.maker is not None or value.device is not None)
+
+
 def _gradient_owner(value: Value) -> ParameterValue | None:
     """The parameter whose `.grad` (or `.grad.data`) this is."""
     while isinstance(value, Method):
@@ -65,6 +70,7 @@ def _gradient_owner(value: Value) -> ParameterValue | None:
     return None
 
 
+_PLAIN_TYPES = frozenset({"list", "tuple", "dict", "set", "str", "int", "float", "bool"})
 _TEXT_METHODS = frozenset(
     [
         "lower",
@@ -407,6 +413,8 @@ class ValueMethods(TorchFunctions):
         if name in ("get", "pop", "setdefault") and isinstance(first, Const):
             known = value.items.get(first.value)
             if known is not None:
+                if name == "pop":
+                    self.drop(value.items, first.value)
                 return known
             default = call.positional[1] if len(call.positional) > 1 else NONE
             if name == "setdefault":
@@ -469,8 +477,11 @@ class ValueMethods(TorchFunctions):
             return value.kind == name if name in ("list", "tuple", "set", "dict", "int", "str", "float") else None
         if isinstance(value, DictValue):
             return name == "dict" if name in ("list", "tuple", "set", "dict", "int", "str", "float") else None
-        if isinstance(value, Tensor | ParameterValue) and canonical(name) == "torch.Tensor":
-            return True
+        if isinstance(value, Tensor | ParameterValue):
+            if canonical(name) == "torch.Tensor":
+                return True
+            # A field of a batch may be anything; what a model or an operation made is a tensor.
+            return False if name in _PLAIN_TYPES and value_is_made(value) else None
         return None
 
     def _module_isinstance(self, value: ModuleValue, cls: Value) -> bool | None:
@@ -497,4 +508,4 @@ class ValueMethods(TorchFunctions):
             return family in _ABSTRACT_LAYERS[name] or own in _ABSTRACT_LAYERS[name]
         if name in LAYERS or name.startswith("torch.nn."):
             return name in _SUBCLASSES.get(own, ())
-        return False if "." in name else None
+        return False if "." in name or name in _PLAIN_TYPES else None
