@@ -20,10 +20,10 @@ class Argument:
     place: Span
     constant: object
     """A Python constant, or UNKNOWN."""
-    options: tuple[object, ...]
-    """The constants it may be, where several paths meet or the one it is; empty when not followed."""
     mode_gated: bool
     """Its value depends on `self.training` or on a parameter that carries the mode."""
+    options: tuple[object, ...] = ()
+    """The constants it may be, where several paths meet or the one it is; empty when not followed."""
 
 
 @dataclass(frozen=True, slots=True)

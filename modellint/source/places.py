@@ -200,6 +200,6 @@ def contradicts(a: Assumed, b: Assumed) -> bool:
             return True
         if outcome and key[0] == "equals":
             for other, other_outcome in b:
-                if other_outcome and other[0] == "equals" and other[1] == key[1] and other[2] != key[2]:
+                if other_outcome and other[0] == "equals" and other[1] is key[1] and other[2] != key[2]:
                     return True
     return False

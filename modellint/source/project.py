@@ -68,7 +68,10 @@ def project_root(folder: Path) -> Path:
     top = folder
     while (top / "__init__.py").exists() and top.parent != top:
         top = top.parent
-    return top
+    if top.name == "src":
+        return top.parent
+    # No marker: a script in `scripts/` beside a `src/` belongs with it.
+    return next((parent for parent in (top, *list(top.parents)[:1]) if (parent / "src").is_dir()), top)
 
 
 class Project:
@@ -82,6 +85,7 @@ class Project:
         self._exists: dict[Path, str] = {}
         self._trees: dict[Path, list[Path]] = {}
         self._bytes: dict[Path, bytes] = {}
+        self.unreadable: set[Path] = set()
         self._imports: dict[Path, frozenset[Path]] = {}
         self._groups: dict[Path, dict[Path, int]] = {}
         self._library_names: dict[Path, frozenset[str]] = {}
@@ -208,6 +212,7 @@ class Project:
                 known = path.read_bytes()
             except OSError:
                 known = b""
+                self.unreadable.add(path)
             self._bytes[path] = known
         return known
 

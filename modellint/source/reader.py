@@ -77,7 +77,7 @@ def _read(files: Sequence[Path], cwd: Path, stdin: tuple[str, bytes] | None, rea
     entries: list[Path] = []
     for path in wanted:
         data = project.content(path)
-        if mentions_torch(data) or (not data and path not in given):
+        if mentions_torch(data) or path in project.unreadable:
             entries.append(path)
         else:
             reading.skipped += 1

@@ -55,6 +55,65 @@ _WRAPPED_ITERATION = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tq
 _CONTEXT_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccontextmanager"})
 _PROPERTIES = frozenset({"property", "functools.cached_property", "torch.jit.unused"})
 
+MODULE_METHODS = frozenset(
+    [
+        "eval",
+        "train",
+        "to",
+        "cuda",
+        "cpu",
+        "xpu",
+        "half",
+        "float",
+        "double",
+        "bfloat16",
+        "to_empty",
+        "type",
+        "share_memory",
+        "parameters",
+        "named_parameters",
+        "modules",
+        "named_modules",
+        "children",
+        "named_children",
+        "apply",
+        "forward",
+        "__call__",
+        "zero_grad",
+        "requires_grad_",
+        "load_state_dict",
+        "state_dict",
+        "add_module",
+        "register_module",
+        "register_parameter",
+        "register_buffer",
+        "append",
+        "extend",
+        "insert",
+        "update",
+        "items",
+        "keys",
+        "values",
+        "pop",
+        "clear",
+        "get_submodule",
+        "get_parameter",
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "compile",
+        "buffers",
+        "named_buffers",
+        "extra_repr",
+        "_get_name",
+        "set_submodule",
+        "get_buffer",
+        "register_module_full_backward_hook",
+        "register_state_dict_pre_hook",
+        "register_load_state_dict_post_hook",
+    ]
+)
+
 
 class Calls(PythonBuiltins):
     """Dispatches calls by what is called."""
@@ -399,6 +458,9 @@ class Calls(PythonBuiltins):
             options = [o for o in value.options if not (isinstance(o, Const) and o.value is None)]
             if not options:
                 return Unknown("an attribute of None")
+            if any(isinstance(o, ModuleValue) for o in options) and name in MODULE_METHODS:
+                # A list has no `train()`: where the call succeeds, the value is the module.
+                options = [o for o in options if not isinstance(o, SequenceValue | DictValue)]
             return self.join([self.get_attribute(option, name, node) for option in options])
         if isinstance(value, FunctionValue):
             return const(value.name) if name == "__name__" else Unknown("an attribute of a function")

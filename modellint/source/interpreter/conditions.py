@@ -135,7 +135,7 @@ class Conditions(Expressions):
                 if none is not None:
                     return none is positive, None, positive
                 if isinstance(left, Unknown | Choice):
-                    return None, ("none", id(left)), positive
+                    return None, ("none", left), positive
                 return None, None, positive
             identical = _identity(left, right)
             if identical is not None:
@@ -143,7 +143,7 @@ class Conditions(Expressions):
             if isinstance(left, Const) and isinstance(right, Unknown):
                 left, right = right, left
             if isinstance(left, Unknown) and isinstance(right, Const) and isinstance(right.value, int | str | float):
-                return None, ("equals", id(left), right.value), positive
+                return None, ("equals", left, right.value), positive
             return None, None, positive
         if isinstance(left, Const) and isinstance(right, Const):
             function = _COMPARE.get(type(op))
@@ -162,7 +162,7 @@ class Conditions(Expressions):
                 return (True in same) is isinstance(op, ast.In), None, True
         if isinstance(left, Unknown) and isinstance(right, Const) and isinstance(right.value, int | float):
             name = type(op).__name__
-            return None, (name, id(left), right.value), True
+            return None, (name, left, right.value), True
         return None, None, True
 
     def _is_none(self, value: Value) -> bool | None:
@@ -180,7 +180,7 @@ class Conditions(Expressions):
         if isinstance(value, Const):
             return bool(value.value)
         if isinstance(value, Unknown):
-            return self._assumed(("truth", id(value)))
+            return self._assumed(("truth", value))
         if isinstance(value, SequenceValue):
             if value.items and value.complete:
                 return True
@@ -200,7 +200,7 @@ class Conditions(Expressions):
         known = self.assumed.get(key)
         if known is None and key[0] == "equals":
             for other, outcome in self.assumed.items():
-                if other[0] == "equals" and other[1] == key[1] and outcome and other[2] != key[2]:
+                if other[0] == "equals" and other[1] is key[1] and outcome and other[2] != key[2]:
                     return False
         return known
 
@@ -229,7 +229,7 @@ class Conditions(Expressions):
         if isinstance(value, Choice):
             return None, (), ()
         if isinstance(value, Unknown):
-            key = ("truth", id(value))
+            key = ("truth", value)
             return None, ((key, True),), ((key, False),)
         return None, (), ()
 

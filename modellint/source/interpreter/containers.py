@@ -123,7 +123,7 @@ class Containers(Conditions):
             except Exception:
                 return Unknown("an index that fails")
         if isinstance(value, Unknown):
-            key = ("item", index.value) if isinstance(index, Const) else ("item", id(index))
+            key = ("item", index.value) if isinstance(index, Const) else ("item", index)
             return value.child(key)
         if isinstance(value, External) and value.name == "sys.modules":
             return FileValue(self.file, "")

@@ -7,8 +7,8 @@ from typing import Any
 
 from modellint.source.interpreter.loops import Loops
 from modellint.source.interpreter.values import (
-    Choice,
     BoundMethod,
+    Choice,
     ClassValue,
     External,
     FileValue,

@@ -156,7 +156,7 @@ class Interpreter(ValueMethods):
             return Tensor()
         annotation = argument.annotation
         if annotation is None or isinstance(annotation, ast.Constant):
-            return Unknown(f"`{argument.arg}` of {function.name}, which nobody calls", text=argument.arg)
+            return Unknown(f"`{argument.arg}` of {function.name}, entered with unknown arguments", text=argument.arg)
         if isinstance(annotation, ast.Attribute | ast.Name):
             frame = Frame("", function.closure, self.mark(), self.undecided)
             self.frames.append(frame)
@@ -178,7 +178,7 @@ class Interpreter(ValueMethods):
                     )
                 if name in LOSSES and name in LAYERS:
                     return self.construct_layer(name, positional(argument), argument)
-        return Unknown(f"`{argument.arg}` of {function.name}, which nobody calls", text=argument.arg)
+        return Unknown(f"`{argument.arg}` of {function.name}, entered with unknown arguments", text=argument.arg)
 
     def _enter_class(self, file: SourceFile, cls: ClassValue) -> None:
         methods = [f for f in cls.attrs.values() if isinstance(f, FunctionValue) and f.owner is cls]

@@ -42,7 +42,7 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 _NUMBER_LIMIT = 10**12
 _TEXT_LIMIT = 2000
-UNROLL = 12
+UNROLL = 24
 """Elements of a comprehension or loop that are followed one by one; of more than that, the first few stand for all."""
 SAMPLE = 3
 
@@ -296,6 +296,9 @@ class Expressions(Machine):
             result.producer, result.producer_text = first.producer, first.producer_text
             result.origin = first.origin
             other = right if first is left else left
+            if first.fill is not None and isinstance(other, Const) and isinstance(op, ast.Mult | ast.Add):
+                scaled = self._constant_operation(node, op, first.fill, other.value)
+                result.fill = _number(scaled.value) if isinstance(scaled, Const) else None
             if (
                 isinstance(other, Const)
                 and isinstance(op, ast.Mult | ast.Div)

@@ -90,7 +90,7 @@ class Forward(Layers):
             self.event(EventKind.FORWARD, node, modules=(owner,), forward=record)
             # `encode()` and `decode()` called one after the other in one pass are one forward of the model.
             around = self.frames[depth - 1] if depth else None
-            place = (owner.key, id(around), frame.loops[-1] if frame.loops else None)
+            place = (owner.key, around, frame.loops[-1] if frame.loops else None)
             self.records.method_calls.setdefault(place, (owner, []))[1].append(frame.forward[1].calls)
         record, forward = frame.forward
         self.forwards.append(forward)
@@ -148,7 +148,8 @@ class Forward(Layers):
         grad, grad_site = self._grad_of(module, node)
         functions = tuple((f.name, f.site) for f in self.frames if f.function is not None)
         function = node.func if isinstance(node, ast.Call) else node
-        text = self.file.text.segment(function) if hasattr(function, "lineno") else module.name
+        spelled = hasattr(function, "lineno") and not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        text = self.file.text.segment(function) if spelled else module.name
         device = module.state.get("device", UNMOVED if self._made_here(module) else None)
         if module.state.get("scattered") or (device is UNMOVED and self._moved_in_part(module)):
             device = None  # DataParallel moves each batch itself; a part that was moved before takes the rest along

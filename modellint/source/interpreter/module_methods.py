@@ -34,6 +34,15 @@ from modellint.source.interpreter.values import (
 class ModuleMethods(Modules):
     """Calls of methods of modules."""
 
+    def release_closure(self, function: FunctionValue) -> None:
+        """Code that runs nobody knows when: the modules it names count as used."""
+        for node in ast.walk(function.node):
+            value = self.lookup(node.id, function.closure) if isinstance(node, ast.Name) else None
+            if isinstance(value, ModuleValue):
+                value.reads.add("*")
+                for part in value.walk_values():
+                    part.state["escaped"] = True
+
     # What the classes below provide.
 
     def _library_forward(self, module: ModuleValue, call: CallArguments, node: ast.AST) -> Value:
@@ -109,6 +118,8 @@ class ModuleMethods(Modules):
             for step in str(first.value).split("."):
                 value = self.get_attribute(value, step, node)
             return value
+        if name.startswith("register_") and isinstance(first, FunctionValue):
+            self.release_closure(first)
         if name in ("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"):
             return Unknown("a hook handle")
         if name == "compile":

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 
 from modellint.facts.forward_use import Mode
 from modellint.facts.training_loop import EventKind
+from modellint.source.interpreter.calls import MODULE_METHODS
 from modellint.source.interpreter.contexts import Contexts
 from modellint.source.interpreter.expressions import CallArguments
 from modellint.source.interpreter.records import (
-    LoopRecord,
     ConstructionRecord,
     EventRecord,
     FillRecord,
+    LoopRecord,
 )
 from modellint.source.interpreter.values import (
     NONE,
@@ -220,7 +221,7 @@ class Modules(Contexts):
                 if name in spec.defaults:
                     return const(spec.defaults[name])
                 return Unknown("an argument")
-        if name in _MODULE_METHODS:
+        if name in MODULE_METHODS:
             return Method(module, name)
         if module.cls is not None:
             getter = module.cls.lookup("__getattr__")
@@ -336,7 +337,7 @@ class Modules(Contexts):
             self.set_modes(module, flag.origin[1])
         elif isinstance(flag, Unknown):
             assumed = self.assumptions()
-            key = ("truth", id(flag))
+            key = ("truth", flag)
             site, text = self.site(node), self.file.text.segment(node)
             self.set_modes(
                 module,
@@ -434,64 +435,5 @@ def short_text(module: ModuleValue) -> str:
     name = short_name(module)
     return f"nn.{name}" if module.cls is None else name
 
-
-_MODULE_METHODS = frozenset(
-    [
-        "eval",
-        "train",
-        "to",
-        "cuda",
-        "cpu",
-        "xpu",
-        "half",
-        "float",
-        "double",
-        "bfloat16",
-        "to_empty",
-        "type",
-        "share_memory",
-        "parameters",
-        "named_parameters",
-        "modules",
-        "named_modules",
-        "children",
-        "named_children",
-        "apply",
-        "forward",
-        "__call__",
-        "zero_grad",
-        "requires_grad_",
-        "load_state_dict",
-        "state_dict",
-        "add_module",
-        "register_module",
-        "register_parameter",
-        "register_buffer",
-        "append",
-        "extend",
-        "insert",
-        "update",
-        "items",
-        "keys",
-        "values",
-        "pop",
-        "clear",
-        "get_submodule",
-        "get_parameter",
-        "register_forward_hook",
-        "register_forward_pre_hook",
-        "register_full_backward_hook",
-        "compile",
-        "buffers",
-        "named_buffers",
-        "extra_repr",
-        "_get_name",
-        "set_submodule",
-        "get_buffer",
-        "register_module_full_backward_hook",
-        "register_state_dict_pre_hook",
-        "register_load_state_dict_post_hook",
-    ]
-)
 
 __all__ = ["BoundMethod", "Modules", "RangeValue"]

@@ -173,7 +173,7 @@ class Notes(Training):
     def _is_training_symbol(self, identity: object) -> bool:
         for frame in self.frames:
             symbols = frame.module.state.get("training", {}) if frame.module is not None else {}
-            if any(id(symbol) == identity for symbol in symbols.values()):
+            if any(symbol is identity for symbol in symbols.values()):
                 return True
         return False
 

@@ -139,7 +139,9 @@ class TorchFunctions(Notes):
                         concerned.append(inner)
             elif isinstance(value, ParametersOf):
                 models.extend(value.modules)
-        forwards, losses = taints(values)
+            elif isinstance(value, FunctionValue):
+                self.release_closure(value)
+        forwards, losses = taints([value for value in self._flat(values) if getattr(value, "live", True)])
         for record in forwards:
             if record.grad is not False:
                 record.escaped = True
@@ -222,6 +224,8 @@ class TorchFunctions(Notes):
                 if isinstance(value, ModuleValue):
                     value.state["attributed"] = True
         harmless = name.startswith(HARMLESS)
+        if not harmless and any(isinstance(value, ModuleValue) for value in self._flat(values)):
+            self.not_followed(node, self._callee(node), f"`{name}` is not in the project and takes the model")
         self._escape(values, node, harmless)
         last = name.rpartition(".")[2]
         dataset = self._dataset(name, call, node)

@@ -16,8 +16,8 @@ from modellint.source.interpreter.records import (
     TrainedRecord,
 )
 from modellint.source.interpreter.values import (
-    Choice,
     BoundMethod,
+    Choice,
     DictValue,
     FunctionValue,
     IterationValue,

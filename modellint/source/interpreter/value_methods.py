@@ -258,7 +258,9 @@ class ValueMethods(TorchFunctions):
             if name in METRIC_OPS:
                 self.sign(value.forwards, SignKind.METRIC, node)
             if name in _NUMBER_METHODS:
-                return Unknown(f"the result of `.{name}()`", forwards, losses)
+                number = Unknown(f"the result of `.{name}()`", forwards, losses)
+                number.live = False
+                return number
             return Tensor(forwards=forwards, losses=losses, device=value.device)
         if name in _NUMBER_METHODS:
             return Unknown(f"the result of `.{name}()`")

@@ -69,7 +69,7 @@ class Value:
 class Unknown(Value):
     """Anything. Two reads of the same attribute of one Unknown give one Unknown, so that tests of it correlate."""
 
-    __slots__ = ("children", "forwards", "losses", "origin", "reason", "text")
+    __slots__ = ("children", "forwards", "live", "losses", "origin", "reason", "text")
 
     def __init__(
         self,
@@ -86,6 +86,8 @@ class Unknown(Value):
         """The loader or module that it came out of, if one is known."""
         self.text = text
         self.children: dict[object, Unknown] | None = None
+        self.live = True
+        """It may carry a graph; False for what `.item()` and the like give."""
 
     def child(self, name: object) -> Unknown:
         """The unknown attribute or item `name`."""
@@ -94,6 +96,7 @@ class Unknown(Value):
         known = self.children.get(name)
         if known is None:
             known = self.children[name] = Unknown(self.reason, self.forwards, self.losses, self.origin)
+            known.live = self.live
         return known
 
 
