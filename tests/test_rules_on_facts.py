@@ -204,6 +204,7 @@ HELD_OUT, FUNCTION, LOADER = (
 TRAIN = ModeState(Mode.TRAIN, at(21), "model.train()", False)
 BORN = ModeState(Mode.TRAIN, at(17), "constructed here", True)
 EVAL = ModeState(Mode.EVAL, at(40), "model.eval()", False)
+EVAL_IN_LOOP = replace(EVAL, in_same_loop=True)
 NO_MODE = ModeState(Mode.UNKNOWN, None, "", False)
 
 EVALUATION = ForwardUse(
@@ -234,7 +235,14 @@ EVALUATION = ForwardUse(
 )
 WITH_GRAD = replace(EVALUATION, grad=True, grad_place=None, signs=(METRIC, FUNCTION))
 TRAINING = replace(
-    EVALUATION, place=at(24), modes=(BORN, EVAL), grad=True, backwarded=True, stepped=True, signs=(), functions=()
+    EVALUATION,
+    place=at(24),
+    modes=(BORN, EVAL_IN_LOOP),
+    grad=True,
+    backwarded=True,
+    stepped=True,
+    signs=(),
+    functions=(),
 )
 
 
@@ -342,11 +350,11 @@ def test_missing_train_is_said_once_for_one_eval() -> None:
 
 
 def test_missing_train_after_a_train_call_before_the_loop() -> None:
-    assert run("missing-train", replace(TRAINING, modes=(TRAIN, EVAL)))
+    assert run("missing-train", replace(TRAINING, modes=(TRAIN, EVAL_IN_LOOP)))
 
 
 def test_a_train_call_right_before_a_short_loop_is_no_switch() -> None:
-    modes = (replace(TRAIN, place=at(22)), replace(EVAL, place=at(26)))
+    modes = (replace(TRAIN, place=at(22)), replace(EVAL_IN_LOOP, place=at(26)))
     assert run("missing-train", replace(TRAINING, modes=modes))
 
 
@@ -355,9 +363,9 @@ def test_a_train_call_right_before_a_short_loop_is_no_switch() -> None:
     [
         {"modes": (BORN,)},
         {"modes": (EVAL,)},
-        {"modes": (BORN, replace(EVAL, by_construction=True))},
-        {"modes": (BORN, EVAL, NO_MODE)},
-        {"modes": (replace(TRAIN, place=at(20)), replace(EVAL, place=at(22)))},  # if phase == "train": ... else: ...
+        {"modes": (BORN, replace(EVAL_IN_LOOP, by_construction=True))},
+        {"modes": (BORN, EVAL_IN_LOOP, NO_MODE)},
+        {"modes": (BORN, EVAL)},  # switched before the loop: frozen on purpose
         {"backwarded": False},
         {"stepped": False},
         {"repeated": False},

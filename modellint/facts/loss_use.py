@@ -58,7 +58,8 @@ class LossUse:
     """Where the loss object was constructed; None for a function."""
     expects: Expects
     input: OutputKind
-    """UNKNOWN when paths with different kinds meet, or when something on the way was not followed."""
+    """UNKNOWN when paths of one model with different kinds meet, or when something on the way was not followed. Where
+    several models may have made it (`A() if flag else B()`), each is a use of its own."""
     maker: str | None
     """The operation that made `input`: `torch.sigmoid`, `nn.Softmax`, `Linear(64, 10)`."""
     maker_place: Span | None

@@ -73,8 +73,8 @@ class InvalidDevice(Rule):
 
 def _texts(argument: Argument) -> list[str]:
     """The strings that may arrive here: the constant, or both arms of `"x" if test else "y"`."""
-    if argument.options:
-        return [option for option in argument.options if isinstance(option, str)]
+    if argument.options or isinstance(argument.constant, str):
+        return [option for option in (*argument.options, argument.constant) if isinstance(option, str)]
     arms = _ARMS.fullmatch(argument.text.strip()) if argument.constant is UNKNOWN else None
     return [arms["yes"], arms["no"]] if arms else []
 
