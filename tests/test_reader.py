@@ -722,9 +722,8 @@ def test_a_parameter_of_an_uncalled_function_is_unknown(program: Program) -> Non
     """
     reading = program.read(source)
     assert not [fact for fact in reading.facts if isinstance(fact, LossUse | ModuleInstance)]
-    assert any("model" in text and "entered with unknown arguments" in text for text in reasons(reading)), reasons(
-        reading
-    )
+    listed = reasons(reading)
+    assert any("model" in text and "entered with unknown arguments" in text for text in listed), listed
 
 
 def test_an_unknown_base_is_not_judged_as_complete(program: Program) -> None:

@@ -212,6 +212,12 @@ class Interpreter(ValueMethods):
                 call.open = True
         result: list[Value] = []
         self._bounded(file, cls.node, self._share, lambda: result.append(self.construct(cls, call, cls.node)))
+        if not result and cls.is_module:
+            # Its constructor takes too long to follow: a module of which nothing but its class is known.
+            module = ModuleValue(self.new_key(), cls.name, cls, None, None, {})
+            module.complete = False
+            module.reads.add("*")
+            result.append(module)
         if not result:
             return Unknown("a constructor that was not followed")
         if isinstance(result[0], ModuleValue):
