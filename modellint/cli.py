@@ -256,7 +256,13 @@ def _write_report(report: LintReport, format_name: str, options: dict[str, Any],
     verbosity = -2 if options["silent"] else -1 if options["quiet"] else 1 if options["verbose"] else 0
     color = target is None and _color(options["color"])
     text = render(
-        format_name, report, color=color, verbosity=verbosity, explicit=explicit, rules=tuple(all_rules().values())
+        format_name,
+        report,
+        color=color,
+        verbosity=verbosity,
+        explicit=explicit,
+        rules=tuple(all_rules().values()),
+        fixable=False,
     )
     if target is not None:
         try:

@@ -19,9 +19,12 @@ from modellint.facts.span import Span
 from modellint.finding import Level, Note, RuleFailure
 from modellint.report import FORMATS, render
 from modellint.report.github import step_summary
+from modellint.report.model import Options
 from modellint.report.summary import closing, hint_line, summary_line
 
 GOLDEN = Path(__file__).parent / "report_golden"
+
+LISTED = Options(verbosity=1)
 
 
 @pytest.mark.parametrize("format_name", ["concise", "grouped", "statistics"])
@@ -94,7 +97,9 @@ def test_found() -> None:
     assert summary_line(some) == "Found 1 error, 1 rule failure in 2 files (41 checked)"
     unread = report(failures=(failure(), RuleFailure("reader", "b.py", 0, "KeyError")), checked=41, skipped=0)
     assert summary_line(unread) == "Found 1 reader failure, 1 rule failure in 2 files (41 checked)"
-    assert closing(unread, 0)[1].startswith("internal error: the reader failed on b.py (KeyError); the other files")
+    assert closing(unread, Options())[1].startswith(
+        "internal error: the reader failed on b.py (KeyError); the other files"
+    )
     note = replace(twin_findings()[0], level=Level.NOTE)
     assert summary_line(report([note])).startswith("Found 1 note in 1 file (")
     many = report([note], checked=1234, skipped=0)
@@ -103,7 +108,7 @@ def test_found() -> None:
 
 def test_a_failure_without_a_place() -> None:
     nowhere = report(failures=(RuleFailure("unused-module", "", 0, "KeyError"),), skipped=0)
-    assert closing(nowhere, 0) == [
+    assert closing(nowhere, Options()) == [
         "internal error: rule unused-module failed (KeyError); the other rules ran. Please report it",
         "Found 1 rule failure (4 checked)",
     ]
@@ -111,14 +116,14 @@ def test_a_failure_without_a_place() -> None:
 
 def test_silenced_findings_are_counted_and_listed_on_demand() -> None:
     silenced = report(suppressed=((twin_findings()[1], "kept for old checkpoints"),), skipped=0)
-    assert closing(silenced, 0) == ["All clear: 4 files checked, 18 rules (1 finding silenced by comments)"]
-    assert closing(silenced, 1)[0] == "silenced: models/twin.py:12:20: unused-module (kept for old checkpoints)"
+    assert closing(silenced, Options()) == ["All clear: 4 files checked, 18 rules (1 finding silenced by comments)"]
+    assert closing(silenced, LISTED)[0] == "silenced: models/twin.py:12:20: unused-module (kept for old checkpoints)"
 
 
 def test_what_was_not_followed_is_listed_on_demand() -> None:
     gap = report(not_followed=(NotFollowed(at("train.py", 24, "target"), "target", "loader is a parameter"),))
-    assert closing(gap, 1)[0] == "not followed: train.py:24:37: `target` (loader is a parameter)"
-    assert not any("not followed" in line for line in closing(gap, 0))
+    assert closing(gap, LISTED)[0] == "not followed: train.py:24:37: `target` (loader is a parameter)"
+    assert not any("not followed" in line for line in closing(gap, Options()))
 
 
 def test_the_hint() -> None:

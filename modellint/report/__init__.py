@@ -39,11 +39,13 @@ def render(
     verbosity: int = 0,
     explicit: bool = True,
     rules: Sequence[type[Rule]] = (),
+    fixable: bool = True,
 ) -> str:
     """The report in one format.
 
     `explicit` is False when the user did not name the format: `full` then shows more than 30 findings shorter.
-    `rules` are the rules that judged; SARIF describes them. An unknown format is a KeyError.
+    `rules` are the rules that judged; SARIF describes them. `fixable` says whether
+    the caller can apply fixes. An unknown format is a KeyError.
     """
     module = cast(Format, import_module(FORMATS[format_name]))
-    return module.render(report, Options(color, verbosity, explicit, rules))
+    return module.render(report, Options(color, verbosity, explicit, rules, fixable))

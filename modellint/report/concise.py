@@ -12,7 +12,7 @@ def render(report: LintReport, options: Options) -> str:
     """The findings, then the summary."""
     if options.verbosity < -1:
         return ""
-    lines = [_line(finding) for finding in report.findings] + closing(report, options.verbosity)
+    lines = [_line(finding) for finding in report.findings] + closing(report, options)
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -25,7 +25,7 @@ def render(report: LintReport, options: Options) -> str:
         return ""
     if len(report.findings) > MOST and not options.explicit:
         return _shortened(report, options)
-    return document(blocks(report.findings, report, options), report, options.verbosity)
+    return document(blocks(report.findings, report, options), report, options)
 
 
 def blocks(findings: Sequence[Finding], report: LintReport, options: Options) -> list[str]:
@@ -53,4 +53,4 @@ def _shortened(report: LintReport, options: Options) -> str:
     parts = [*blocks(firsts, report, options), *tables(report, options)]
     if hidden:
         parts.append(f"The source of {counted(hidden, 'finding')} is hidden; --output-format full shows all")
-    return document(parts, report, options.verbosity)
+    return document(parts, report, options)

@@ -22,7 +22,7 @@ def render(report: LintReport, options: Options) -> str:
     if options.verbosity < -1:
         return ""
     parts = full.blocks(report.findings, report, options)
-    log = document(parts, report, options.verbosity)
+    log = document(parts, report, options)
     return _inert(log) + "".join(f"{line}\n" for line in _annotations(report))
 
 

@@ -14,7 +14,7 @@ def render(report: LintReport, options: Options) -> str:
     """The files with their findings, then the summary."""
     if options.verbosity < -1:
         return ""
-    return document(tables(report, options), report, options.verbosity)
+    return document(tables(report, options), report, options)
 
 
 def tables(report: LintReport, options: Options) -> list[str]:

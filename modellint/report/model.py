@@ -85,3 +85,5 @@ class Options:
     """The user named the format. If not, many findings are shown shorter."""
     rules: Sequence[type[Rule]] = ()
     """The rules that judged; SARIF describes them."""
+    fixable: bool = True
+    """The command that prints this can apply fixes: only then does it name them."""

@@ -27,7 +27,7 @@ def render(report: LintReport, options: Options) -> str:
     for (rule, level, fix), count in rows:
         shown = paint.level(level, f"{level.value:{level_width}}")
         lines.append(f"{count:>{count_width},}  {shown}  {visible(rule):{rule_width}}  {fix}")
-    end = closing(report, options.verbosity)
+    end = closing(report, options)
     if lines and end:
         lines.append("")
     return "".join(f"{line}\n" for line in lines + end)

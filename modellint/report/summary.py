@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from modellint.finding import Level, RuleFailure, Safety
 from modellint.report.cells import visible
-from modellint.report.model import BAD_INPUT, READER, LintReport
+from modellint.report.model import BAD_INPUT, READER, LintReport, Options
 from modellint.report.wording import counted, joined
 
 _PATHS_NAMED = 3
@@ -31,13 +31,13 @@ def summary_line(report: LintReport) -> str:
     return f"All clear: {checked}{_in_brackets(skipped, _silenced(report))}"
 
 
-def hint_line(report: LintReport) -> str:
+def hint_line(report: LintReport, fixable: bool = True) -> str:
     """What to do next: the fixes there are, and the page to read. Empty when there is neither."""
     safe, unsafe = report.fixes(Safety.SAFE), report.fixes(Safety.UNSAFE)
     sentences = []
-    if safe:
+    if fixable and safe:
         sentences.append(f"{_fixes(safe)} with --fix" + (f", {unsafe:,} more with --unsafe-fixes." if unsafe else "."))
-    elif unsafe:
+    elif fixable and unsafe:
         sentences.append(f"{_fixes(unsafe)} with --fix --unsafe-fixes.")
     page = next((finding.rule for finding in report.findings if finding.rule not in BAD_INPUT), None)
     if page:
@@ -59,23 +59,23 @@ def failure_line(failure: RuleFailure) -> str:
     return visible(f"internal error: {failure_text(failure, place)}. Please report it")
 
 
-def closing(report: LintReport, verbosity: int) -> list[str]:
+def closing(report: LintReport, options: Options) -> list[str]:
     """All lines after the findings: failures always, the rest unless only findings are wanted."""
     lines = [failure_line(failure) for failure in report.failures]
-    if verbosity < 0:
+    if options.verbosity < 0:
         return lines
-    if verbosity > 0:
+    if options.verbosity > 0:
         lines += left_out(report)
     lines.append(summary_line(report))
-    hint = hint_line(report)
+    hint = hint_line(report, options.fixable)
     if hint:
         lines.append(hint)
     return lines
 
 
-def document(parts: Sequence[str], report: LintReport, verbosity: int) -> str:
+def document(parts: Sequence[str], report: LintReport, options: Options) -> str:
     """The parts and the closing lines, with a blank line between any two."""
-    end = "\n".join(closing(report, verbosity))
+    end = "\n".join(closing(report, options))
     text = "\n\n".join(part for part in (*parts, end) if part)
     return f"{text}\n" if text else ""
 

@@ -28,7 +28,6 @@ class InvalidDevice(Rule):
     """
 
     category = Category.CORRECTNESS
-    fix_level = "safe"
     bad = """
     import torch
 

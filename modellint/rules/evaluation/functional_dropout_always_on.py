@@ -27,7 +27,6 @@ class FunctionalDropoutAlwaysOn(Rule):
     """
 
     category = Category.CORRECTNESS
-    fix_level = "safe"
     bad = """
     import torch
     from torch import nn

@@ -32,7 +32,6 @@ class MethodNotCalled(Rule):
     """
 
     category = Category.CORRECTNESS
-    fix_level = "safe"
     bad = """
     import torch
     from torch import nn

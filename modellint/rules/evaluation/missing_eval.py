@@ -19,7 +19,6 @@ class MissingEval(Rule):
     """
 
     category = Category.CORRECTNESS
-    fix_level = "unsafe"
     bad = """
     import torch
     from torch import nn

@@ -17,7 +17,6 @@ class MissingNoGrad(Rule):
     """
 
     category = Category.PERFORMANCE
-    fix_level = "safe"
     bad = """
     import torch
     from torch import nn

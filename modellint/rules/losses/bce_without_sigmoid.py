@@ -17,7 +17,6 @@ class BceWithoutSigmoid(Rule):
     """
 
     category = Category.CORRECTNESS
-    fix_level = "unsafe"
     bad = """
     import torch
     from torch import nn

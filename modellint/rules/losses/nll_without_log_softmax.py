@@ -18,7 +18,6 @@ class NllWithoutLogSoftmax(Rule):
     """
 
     category = Category.CORRECTNESS
-    fix_level = "unsafe"
     bad = """
     import torch
     from torch import nn

@@ -20,7 +20,6 @@ class SigmoidBeforeLogitsLoss(Rule):
     """
 
     category = Category.CORRECTNESS
-    fix_level = "unsafe"
     bad = """
     import torch
     from torch import nn

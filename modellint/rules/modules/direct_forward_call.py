@@ -15,7 +15,6 @@ class DirectForwardCall(Rule):
     """
 
     category = Category.PEDANTIC
-    fix_level = "safe"
     bad = """
     import torch
     from torch import nn

@@ -17,7 +17,6 @@ class MissingSuperInit(Rule):
     """
 
     category = Category.CORRECTNESS
-    fix_level = "safe"
     bad = """
     from torch import nn
 

@@ -15,7 +15,6 @@ class UnregisteredModule(Rule):
     """
 
     category = Category.CORRECTNESS
-    fix_level = "unsafe"
     bad = """
     import torch
     from torch import nn

@@ -20,7 +20,6 @@ class MissingZeroGrad(Rule):
     """
 
     category = Category.CORRECTNESS
-    fix_level = "safe"
     bad = """
     import torch
     from torch import nn
