@@ -127,6 +127,12 @@ class Containers(Conditions):
             return value.child(key)
         if isinstance(value, External) and value.name == "sys.modules":
             return FileValue(self.file, "")
+        if isinstance(value, External) and value.name.endswith(".__dict__"):
+            # `models.__dict__[name]`: the member of that name, or a model of the zoo that nobody names.
+            library = value.name.removesuffix(".__dict__")
+            if isinstance(index, Const):
+                return External(f"{library}.{index.value}")
+            return External(f"{library}.get_model") if library == "torchvision.models" else Unknown("a member")
         if isinstance(value, External | ClassValue):
             return value  # a generic alias: `list[int]`
         if isinstance(value, LoaderValue):
