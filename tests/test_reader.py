@@ -624,6 +624,7 @@ KINDS = {
     "sigmoid": ("nn.Linear(4, 1)(x).sigmoid()", OutputKind.PROBABILITIES),
     "softmax": ("F.softmax(nn.Linear(4, 3)(x), dim=1)", OutputKind.DISTRIBUTION),
     "softmax of a Sequential": ("nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=1))(x)", OutputKind.DISTRIBUTION),
+    "a member by __dict__": ('nn.__dict__["Sigmoid"]()(nn.Linear(4, 1)(x))', OutputKind.PROBABILITIES),
     "log_softmax": ("nn.LogSoftmax(dim=1)(nn.Linear(4, 3)(x))", OutputKind.LOG_PROBABILITIES),
     "relu": ("F.relu(nn.Linear(4, 3)(x))", OutputKind.NON_NEGATIVE),
     "tanh": ("torch.tanh(nn.Linear(4, 3)(x))", OutputKind.TANH),
