@@ -99,6 +99,7 @@ def _use(places: Places, records: list[ForwardRecord], training: set[int]) -> Fo
         in_training_pass=any(id(record) in training for record in records),
         unfollowed_result=any(record.escaped for record in records),
         needs_gradient=any(record.needs_gradient for record in records)
+        or (first.function is not None and first.function in places.records.gradient_functions)
         or origin == "needs gradient"
         or bool(module.state.get("attributed")),
         signs=signs,

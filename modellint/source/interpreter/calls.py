@@ -522,6 +522,8 @@ class Calls(PythonBuiltins):
         if name == "requires_grad" and isinstance(target, ParameterValue):
             for module, parameter in target.targets:
                 self.put(module.state, f"frozen:{parameter}", self.truth(value) is False)
+        elif name == "requires_grad" and isinstance(target, Tensor | Unknown) and self.truth(value):
+            self.records.gradient_functions.add(self.frame.function.node if self.frame.function is not None else None)
         elif name == "grad" and isinstance(target, ParameterValue | Unknown):
             modules = tuple(m for m, _ in target.targets) if isinstance(target, ParameterValue) else ()
             self.event(EventKind.ZERO_GRAD, node, modules=modules, everything=not modules)

@@ -161,6 +161,7 @@ class Forward(Layers):
             input_site=self.site(first_node) if first_node is not None else None, model_device=device,
             input_device=first.device if isinstance(first, Tensor) else None, framework=self.framework(),
             mode_dependent=(), loops=self.loops,
+            function=self.frame.function.node if self.frame.function is not None else None,
         )  # fmt: skip
 
     def _moved_in_part(self, module: ModuleValue) -> bool:

@@ -63,6 +63,8 @@ class ForwardRecord:
     training_pass: bool = False
     escaped: bool = False
     needs_gradient: bool = False
+    function: object = None
+    """The node of the function it stands in."""
     stochastic: bool = False
 
 
@@ -215,6 +217,8 @@ class Records:
     discarded: dict[object, DiscardedRecord] = field(default_factory=dict)
     optimizers: list[OptimizerValue] = field(default_factory=list)
     steps: list[tuple[OptimizerValue, Site]] = field(default_factory=list)
+    gradient_functions: set[object] = field(default_factory=set)
+    """Functions that ask for gradients of their inputs: what they run is for that."""
     trained: dict[int, TrainedRecord] = field(default_factory=dict)
     """By key of the model: its weights when it was first backwarded."""
     not_followed: dict[object, tuple[Site, str, str]] = field(default_factory=dict)

@@ -247,6 +247,7 @@ class ValueMethods(TorchFunctions):
                 result.classes = None
             return result
         if name in ("requires_grad_", "retain_grad"):
+            self.records.gradient_functions.add(self.frame.function.node if self.frame.function is not None else None)
             for record in value.forwards:
                 record.needs_gradient = True
             if isinstance(value.origin, LoaderValue):
