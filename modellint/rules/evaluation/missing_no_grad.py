@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modellint.facts.forward_use import SignKind
 from modellint.rule import Category, Finding, ForwardUse, Iterator, Rule
 from modellint.rules.evaluation._purpose import innermost_function, is_evaluation, region
 
@@ -68,13 +69,14 @@ class MissingNoGrad(Rule):
     def forward_use(self, use: ForwardUse) -> Iterator[Finding]:
         if use.grad is not True or not use.repeated or use.model.trainable is False or not is_evaluation(use):
             return
-        function = innermost_function(use)
+        # A function that evaluates may be switched as a whole; another one may need gradients elsewhere.
+        function = innermost_function(use) if any(s.kind is SignKind.FUNCTION_NAME for s in use.signs) else None
         decorated = f"decorate {function} with @torch.no_grad(), or " if function else ""
         yield self.finding(
             at=use.place,
             message=f"`{use.model.text}` is evaluated with gradients on",
             label="every call keeps its activations for a backward that never comes",
             why="the result is the same, but it takes more memory and time than under no_grad",
-            help=f"{decorated}put the loop under `with torch.no_grad():`",
+            help=f"{decorated}put this call under `with torch.no_grad():`",
             group=region(use),
         )
