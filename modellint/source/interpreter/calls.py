@@ -14,6 +14,7 @@ from modellint.source.interpreter.python_builtins import BUILTIN_NAMES, PythonBu
 from modellint.source.interpreter.records import CallTrace
 from modellint.source.interpreter.statements import RAISE
 from modellint.source.interpreter.values import (
+    END_OF_PROGRAM,
     NONE,
     BoundMethod,
     Cells,
@@ -48,71 +49,13 @@ from modellint.source.interpreter.values import (
     sequence,
 )
 from modellint.source.project import SourceFile
+from modellint.source.torch_api.module_methods import MODULE_METHODS
 
 _WRAPPED_ITERATION = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.trange",
                                 "rich.progress.track",
                                 "tqdm.std.tqdm", "alive_progress.alive_it"})  # fmt: skip
 _CONTEXT_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccontextmanager"})
 _PROPERTIES = frozenset({"property", "functools.cached_property", "torch.jit.unused"})
-
-MODULE_METHODS = frozenset(
-    [
-        "eval",
-        "train",
-        "to",
-        "cuda",
-        "cpu",
-        "xpu",
-        "half",
-        "float",
-        "double",
-        "bfloat16",
-        "to_empty",
-        "type",
-        "share_memory",
-        "parameters",
-        "named_parameters",
-        "modules",
-        "named_modules",
-        "children",
-        "named_children",
-        "apply",
-        "forward",
-        "__call__",
-        "zero_grad",
-        "requires_grad_",
-        "load_state_dict",
-        "state_dict",
-        "add_module",
-        "register_module",
-        "register_parameter",
-        "register_buffer",
-        "append",
-        "extend",
-        "insert",
-        "update",
-        "items",
-        "keys",
-        "values",
-        "pop",
-        "clear",
-        "get_submodule",
-        "get_parameter",
-        "register_forward_hook",
-        "register_forward_pre_hook",
-        "register_full_backward_hook",
-        "compile",
-        "buffers",
-        "named_buffers",
-        "extra_repr",
-        "_get_name",
-        "set_submodule",
-        "get_buffer",
-        "register_module_full_backward_hook",
-        "register_state_dict_pre_hook",
-        "register_load_state_dict_post_hook",
-    ]
-)
 
 
 class Calls(PythonBuiltins):
@@ -213,6 +156,8 @@ class Calls(PythonBuiltins):
             return IterationValue("chain", tuple(call.positional))
         if name in ("copy.deepcopy", "copy.copy") and call.positional:
             return self.copy(call.positional[0], node) if name == "copy.deepcopy" else call.positional[0]
+        if name in ("sys.exit", "os._exit"):
+            return END_OF_PROGRAM
         if name == "dataclasses.field":
             return LibraryObject(name, self.site(node), Cells(call.keywords))
         if name in ("types.SimpleNamespace", "easydict.EasyDict", "argparse.Namespace") and not call.open:

@@ -36,20 +36,6 @@ from modellint.source.torch_api.losses import LOSSES
 from modellint.source.torch_api.names import canonical
 from modellint.source.torch_api.optimizers import OPTIMIZERS
 
-_IN_PLACE_RANDOM = frozenset(
-    [
-        "normal_",
-        "uniform_",
-        "random_",
-        "exponential_",
-        "bernoulli_",
-        "cauchy_",
-        "geometric_",
-        "log_normal_",
-        "xavier_uniform_",
-    ]
-)
-
 
 class Interpreter(ValueMethods):
     """The whole machine. `run_file` is its entry point."""

@@ -71,12 +71,6 @@ class CallArguments:
             return self.positional[position]
         return self.keywords.get(name)
 
-    def node_of(self, position: int, name: str) -> ast.AST | None:
-        """The node of the argument at a position or of that name."""
-        if position < len(self.positional):
-            return self.positional_nodes[position]
-        return self.keyword_nodes.get(name)
-
     def bound(self, names: tuple[str, ...]) -> dict[str, Value]:
         """By parameter name; positions without a known name as `*0`."""
         result: dict[str, Value] = {}

@@ -120,7 +120,6 @@ class Machine:
     """State and the operations on it; knows no Python syntax and no torch."""
 
     CALL_DEPTH = 30
-    STATE_LIMIT = 3
 
     def __init__(self, project: Project) -> None:
         self.project = project

@@ -29,6 +29,7 @@ from modellint.source.interpreter.values import (
     const,
     sequence,
 )
+from modellint.source.torch_api.module_methods import MOVES
 
 
 class ModuleMethods(Modules):
@@ -73,19 +74,7 @@ class ModuleMethods(Modules):
         if name == "train":
             self._train(module, call.get(0, "mode"), node)
             return module
-        if name in (
-            "to",
-            "cuda",
-            "cpu",
-            "xpu",
-            "half",
-            "float",
-            "double",
-            "bfloat16",
-            "to_empty",
-            "type",
-            "share_memory",
-        ):
+        if name in MOVES:
             return self._move_by_method(module, name, call, node)
         if name in ("parameters", "named_parameters"):
             return ParametersOf((module,), named=name.startswith("named"))

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from modellint.facts.forward_use import Mode
 from modellint.facts.training_loop import EventKind
-from modellint.source.interpreter.calls import MODULE_METHODS
 from modellint.source.interpreter.contexts import Contexts
 from modellint.source.interpreter.expressions import CallArguments
 from modellint.source.interpreter.records import (
@@ -43,6 +42,7 @@ from modellint.source.interpreter.values import (
 )
 from modellint.source.torch_api.frameworks import framework_of
 from modellint.source.torch_api.layers import LAYERS
+from modellint.source.torch_api.module_methods import MODULE_METHODS
 from modellint.source.torch_api.names import canonical
 
 _DIMENSIONS = {"linear": 2, "bilinear": 3, "embedding": 2, "recurrent": 2, "recurrent_cell": 2}

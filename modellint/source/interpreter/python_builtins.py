@@ -12,6 +12,7 @@ from modellint.source.interpreter.definitions import Definitions
 from modellint.source.interpreter.expressions import UNROLL, CallArguments, positional
 from modellint.source.interpreter.machine import taints
 from modellint.source.interpreter.values import (
+    END_OF_PROGRAM,
     NONE,
     Cells,
     Const,
@@ -192,7 +193,7 @@ class PythonBuiltins(Definitions):
         if name in ("sum", "max", "min", "abs", "round", "int", "float", "bool", "str", "any", "all"):
             return self._reduce(name, values, node)
         if name in ("exit", "quit"):
-            return Unknown("the end of the program")
+            return END_OF_PROGRAM
         if name in ("vars", "iter") and isinstance(first, ModuleValue):
             first.reads.add("*")
         if name == "classmethod" or name == "staticmethod":

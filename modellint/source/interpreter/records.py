@@ -60,7 +60,6 @@ class ForwardRecord:
     signs: dict[tuple[SignKind, object], tuple[Site | None, str]] = field(default_factory=dict)
     backwards: list[Assumed] = field(default_factory=list)
     stepped: bool = False
-    training_pass: bool = False
     escaped: bool = False
     needs_gradient: bool = False
     function: object = None
@@ -121,7 +120,6 @@ class LoopRecord:
     before: list[Any]
     """The trace of the code before it, for what was cleared outside."""
     framework: str | None = None
-    complete: bool = True
 
 
 @dataclass(slots=True, eq=False)

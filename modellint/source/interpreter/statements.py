@@ -11,6 +11,7 @@ from modellint.source.interpreter.expressions import UNROLL, CallArguments, posi
 from modellint.source.interpreter.machine import Frame, taints
 from modellint.source.interpreter.records import Alternatives
 from modellint.source.interpreter.values import (
+    END_OF_PROGRAM,
     NONE,
     Choice,
     Const,
@@ -116,8 +117,7 @@ class Statements(Containers):
         if isinstance(value, ast.Attribute) and isinstance(result, Method):
             self.discarded(result, value)
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute | ast.Name):
-            called = value.func.attr if isinstance(value.func, ast.Attribute) else value.func.id
-            if called in ("exit", "_exit") and isinstance(result, Unknown):
+            if result is END_OF_PROGRAM:
                 return RAISE
         return None
 

@@ -361,8 +361,6 @@ class ValueMethods(TorchFunctions):
             self.note_first(value.box, first, node)
             if len(items) < 200:
                 self.put(value.box, "items", (*items, first))
-            if self.loops and not self._follows_each_round():
-                self.put(value.box, "complete", False)
             return NONE
         if name in ("extend", "update") and first is not None:
             exact, elements = self.iterate(first, node)
@@ -393,12 +391,6 @@ class ValueMethods(TorchFunctions):
             self.put(value.box, "complete", False)
             return NONE
         return self.unknown(node, f"the result of `{name}`", value, *call.values())
-
-    def _follows_each_round(self) -> bool:
-        """Whether the loops around run each of their rounds, so that what is appended is all there is."""
-        return self.frame.module is not None or not self.loops or self.exact_rounds
-
-    exact_rounds = True
 
     def _collect_into(self, container: SequenceValue, value: Value, node: ast.AST) -> None:
         forwards, _ = taints((value,))

@@ -100,6 +100,10 @@ class Unknown(Value):
         return known
 
 
+END_OF_PROGRAM = Unknown("the end of the program")
+"""What `sys.exit()` gives: nothing comes after it."""
+
+
 class Const(Value):
     """A Python constant."""
 
@@ -243,10 +247,7 @@ class ModuleValue(Value):
         default_factory=dict
     )
     """Tests in its methods that its constructor arguments decided: site, text, taken, extents of the dead code."""
-    undecided_reads: bool = False
     forward_runs: int = 0
-    many: bool = False
-    """Stands for several modules of one comprehension or loop."""
     known_library: Any = None
     call: Any = None
     """The arguments of its construction as evaluated, None when it was made without one."""
@@ -431,7 +432,6 @@ class ClassValue(Value):
     """Dotted names of the classes from outside the project that it descends from, nearest first."""
     is_module: bool
     mro: tuple[ClassValue, ...]
-    reads_training: bool | None = None
 
     def lookup(self, name: str) -> Value | None:
         """An attribute of the class or of its project bases."""
