@@ -706,6 +706,22 @@ def reasons(reading: Reading) -> list[str]:
     return [f"{item.text}: {item.reason}" for item in reading.not_followed]
 
 
+@pytest.mark.parametrize(("call", "uses"), [("sys.exit()", 0), ("mystery.exit()", 1)])
+def test_only_the_end_of_the_program_ends_a_path(program: Program, call: str, uses: int) -> None:
+    source = f"""
+        import sys
+        import mystery
+
+        {call}
+        F.binary_cross_entropy_with_logits(nn.Linear(4, 1)(x), y)
+    """
+    assert len(_losses(program, source)) == uses
+
+
+def _losses(program: Program, source: str) -> list[LossUse]:
+    return [fact for fact in program.read(source).facts if isinstance(fact, LossUse)]
+
+
 def test_each_model_that_may_have_made_an_input_is_a_use_of_its_own(program: Program) -> None:
     source = """
         model = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid()) if maybe() else nn.Linear(4, 1)

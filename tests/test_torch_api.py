@@ -32,6 +32,7 @@ from modellint.source.torch_api.functions import (
 from modellint.source.torch_api.layers import LAYERS, parameter_count, weight_shapes
 from modellint.source.torch_api.losses import EXCLUDED as EXCLUDED_LOSSES
 from modellint.source.torch_api.losses import LOSSES
+from modellint.source.torch_api.module_methods import MODULE_METHODS
 from modellint.source.torch_api.names import SAME, STANDS_FOR, canonical
 from modellint.source.torch_api.optimizers import (
     DEVICES,
@@ -851,3 +852,9 @@ def test_known_models() -> None:
     assert KNOWN_MODELS["torchvision.models.resnet18"].mode_dependent is True
     assert KNOWN_MODELS["torchvision.models.vit_b_16"].mode_dependent is False
     assert KNOWN_MODELS["timm.create_model"].mode_dependent is None
+
+
+def test_every_method_of_the_table_is_one_of_a_module() -> None:
+    owners = (torch.nn.Module, torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict)
+    missing = {name for name in MODULE_METHODS if not any(hasattr(owner, name) for owner in owners)}
+    assert not missing

@@ -48,7 +48,6 @@ MODULE_METHODS: frozenset[str] = MOVES | {
     "_get_name",
     "set_submodule",
     "get_buffer",
-    "register_module_full_backward_hook",
     "register_state_dict_pre_hook",
     "register_load_state_dict_post_hook",
 }
