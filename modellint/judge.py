@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from modellint.finding import Finding, RuleFailure
+from modellint.facts.run_evidence import RunEvidence
+from modellint.finding import Certainty, Finding, RuleFailure
 from modellint.rule import HOOKS, Rule
 
 
@@ -19,13 +20,25 @@ def judge(facts: Iterable[object], rules: Sequence[Rule]) -> tuple[list[Finding]
     for fact in facts:
         for rule, hook in hooks[type(fact)]:
             try:
-                findings.extend(getattr(rule, hook)(fact))
+                findings.extend(_with_evidence(finding, fact) for finding in getattr(rule, hook)(fact))
             except Exception as error:
                 place = getattr(fact, "place", None)
                 path, line = (place.path, place.line) if place is not None else ("", 0)
                 failure = RuleFailure(rule.name, path, line, type(error).__name__)
                 failures.setdefault((failure.rule, failure.path, failure.line, failure.error), failure)
     return merge(findings), sorted(failures.values(), key=lambda f: (f.path, f.line, f.rule))
+
+
+def _with_evidence(finding: Finding, fact: object) -> Finding:
+    """What a live run says of the fact: its side, how often it was seen, and whether it is sure."""
+    run: RunEvidence | None = getattr(fact, "run", None)
+    if run is None:
+        return finding
+    if run.likely and finding.certainty is Certainty.CERTAIN:
+        finding = replace(finding, certainty=Certainty.LIKELY, level=finding.level.lowered())
+    evidence = {**finding.evidence, "times": run.times, "watched": run.watched, "first_step": run.first_step}
+    seen = finding.seen or f"{run.times:,} of {run.watched:,} {run.what}, first after {run.first_step:,} steps"
+    return replace(finding, sides=("runtime",), evidence=evidence | dict(run.numbers), seen=seen)
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:

@@ -58,13 +58,12 @@ def check(inputs: Input, configuration: Configuration, paths: tuple[str, ...]) -
     """Check files that are already found."""
     from modellint.source.reader import read_files  # late: a usage error needs no reader
 
-    run = _Run(inputs, configuration)
+    run = CheckedFiles(inputs, configuration)
     rules = run.rules()
     reading = read_files(inputs.found.files, cwd=configuration.cwd, stdin=inputs.stdin)
     judged, rule_failures = judge(reading.facts, rules)
     failures = [*_reader_failures(reading), *rule_failures]
-    findings = [finding for finding in judged if run.concerns(finding) and run.allows(finding)]
-    findings = [catalog.with_level(finding, run.settings_of(finding.span.path)) for finding in findings]
+    findings = run.selected([finding for finding in judged if run.concerns(finding)])
     # What a failed rule, or any rule in a file that was not read to its end, would have found is not known: a comment
     # that might have silenced it is not called unused.
     failed = frozenset(catalog.all_rules()) if reading.failures else {failure.rule for failure in rule_failures}
@@ -99,7 +98,7 @@ def fails(report: LintReport, configuration: Configuration) -> bool:
     return False
 
 
-class _Run:
+class CheckedFiles:
     """The files of one run and what their settings say."""
 
     def __init__(self, inputs: Input, configuration: Configuration) -> None:
@@ -120,7 +119,7 @@ class _Run:
         for folder in sorted(folders):
             settings = self._configuration.for_folder(folder)
             enabled |= self._enabled_by(settings)
-        return [rule() for name, rule in catalog.all_rules().items() if name in enabled]
+        return [rule() for name, rule in catalog.all_rules().items() if name in enabled and "source" in rule.sides]
 
     def settings_of(self, path: str) -> Settings:
         return self._configuration.for_file(self._file(path))
@@ -138,6 +137,10 @@ class _Run:
             ]
             known = self._enabled[path] = self._enabled_by(settings) - catalog.ignored_names(matching)
         return known
+
+    def selected(self, findings: Sequence[Finding]) -> list[Finding]:
+        """The findings that the settings of their files select, at the levels that these give."""
+        return [catalog.with_level(f, self.settings_of(f.span.path)) for f in findings if self.allows(f)]
 
     def allows(self, finding: Finding) -> bool:
         """Whether the settings of the finding's file select its rule."""

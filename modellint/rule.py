@@ -62,6 +62,8 @@ class Rule:
     fine_when: ClassVar[Sequence[str]] = ()
     references: ClassVar[Sequence[str]] = ()
     since: ClassVar[str] = "0.1"
+    sides: ClassVar[Sequence[str]] = ("source",)
+    """`source`, `runtime` or both: which reader's facts the rule judges."""
     fix_level: ClassVar[str] = "none"
     """`safe`, `unsafe` or `none`: what `modellint rules` shows."""
     name: ClassVar[str]
@@ -84,6 +86,7 @@ class Rule:
         certainty: Certainty = Certainty.CERTAIN,
         notes: Iterable[str] = (),
         fix: Fix | None = None,
+        seen: str = "",
         evidence: Mapping[str, object] | None = None,
         group: Hashable = None,
         weight: int = 0,
@@ -101,6 +104,7 @@ class Rule:
             primary_order=order,
             related=tuple(related),
             flow=tuple(flow),
+            seen=seen,
             why=why,
             help=help,
             notes=tuple(notes),

@@ -14,9 +14,19 @@ RULES = list(all_rules().values())
 BY_DEFAULT = [rule for rule in RULES if rule.category.default_on]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_examples_are_judged_as_they_say(rule: type[Rule]) -> None:
-    run_examples(rule, beside=BY_DEFAULT)
+def sides(rule: type[Rule]) -> list[str]:
+    return list(rule.sides)
+
+
+@pytest.mark.parametrize(
+    ("rule", "side"),
+    [(rule, side) for rule in RULES for side in sides(rule)],
+    ids=lambda value: getattr(value, "name", value),
+)
+@pytest.mark.filterwarnings("default")
+def test_examples_are_judged_as_they_say(rule: type[Rule], side: str) -> None:
+    """The same example on both sides: read as code, and executed under the runtime checker."""
+    run_examples(rule, beside=BY_DEFAULT, side=side)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

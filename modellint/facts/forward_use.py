@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from modellint.facts.model import ModelRef
+from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
@@ -115,3 +116,4 @@ class ForwardUse:
     """The input is known to come from a loader or a constructor on the CPU and was not moved."""
     model_unmoved: bool
     """The model is known to be where it was constructed."""
+    run: RunEvidence | None = None

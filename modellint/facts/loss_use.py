@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from modellint.facts.model import ModelRef
+from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
@@ -76,3 +77,4 @@ class LossUse:
     trains: bool
     """The loss is backwarded."""
     target: OutputKind
+    run: RunEvidence | None = None

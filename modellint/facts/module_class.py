@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from modellint.facts.model import LayerRef
+from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
@@ -54,3 +55,4 @@ class ModuleClass:
     """The first attribute that holds a module, parameter or buffer."""
     first_registration_place: Span | None
     hidden: tuple[HiddenModules, ...]
+    run: RunEvidence | None = None

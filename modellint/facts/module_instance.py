@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
@@ -66,3 +67,4 @@ class ModuleInstance:
     optimizer_place: Span | None
     root: bool
     """Forward was called from code that is no module (or by nobody): the calls are a whole forward."""
+    run: RunEvidence | None = None

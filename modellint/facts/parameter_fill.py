@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
@@ -47,3 +48,4 @@ class ParameterFill:
     overwritten: tuple[Span, ...]
     """Earlier fills of the same weights that this one replaced."""
     in_test_suite: bool
+    run: RunEvidence | None = None

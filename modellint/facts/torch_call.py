@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 UNKNOWN = object()
@@ -54,6 +55,7 @@ class TorchCall:
     """A `.forward` within a wrapper's own forward, on super(), on self, or on a class."""
     framework: str | None
     in_test_suite: bool
+    run: RunEvidence | None = None
 
     def argument(self, name: str) -> Argument | None:
         """The argument bound to `name`, None when it was not given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
@@ -60,3 +61,4 @@ class TrainingLoop:
     cleared_outside: tuple[Event, ...]
     """ZERO_GRAD events of the loops around it and of the code before it."""
     framework: str | None
+    run: RunEvidence | None = None

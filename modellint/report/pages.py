@@ -17,8 +17,6 @@ _WIDTH = 120
 _NAME_WIDTH = 51
 _TITLE_WIDTH = 18
 _MARKER = re.compile(r"[ \t]*# expect(?:-missed|-false)?:.*$", re.MULTILINE)
-_SIDES = ("source",)
-"""Where rules are judged: hooks are fed by the reader of source code."""
 
 
 def page(rule: type[Rule], format: str = "text") -> str:
@@ -38,7 +36,8 @@ def rule_table(rules: Sequence[type[Rule]], format: str = "text") -> str:
         return json.dumps([_metadata(rule) for rule in rules], indent=2) + "\n"
     titles = ("name", "category", "level", "sides", "fix", "since")
     rows = [
-        (rule.name, rule.category.value, _level(rule), ", ".join(_SIDES), rule.fix_level, rule.since) for rule in rules
+        (rule.name, rule.category.value, _level(rule), ", ".join(rule.sides), rule.fix_level, rule.since)
+        for rule in rules
     ]
     if format == "markdown":
         lines = [" | ".join(titles), " | ".join("---" for _ in titles), *(" | ".join(row) for row in rows)]
@@ -79,12 +78,12 @@ def _explained(rule: type[Rule]) -> tuple[list[str], list[str]]:
 
 
 def _seen(rule: type[Rule]) -> str:
-    """`source: LossUse (a use of a loss, and what reaches it)`."""
+    """`source, runtime: LossUse (a use of a loss, and what reaches it)`."""
     parts = []
     for fact in facts(rule):
         first = (sys.modules[fact.__module__].__doc__ or "").strip().partition("\n")[0].rstrip(".")
         parts.append(f"{fact.__name__} ({first[:1].lower()}{first[1:]})" if first else fact.__name__)
-    return f"source: {'; '.join(parts)}" if parts else ""
+    return f"{', '.join(rule.sides)}: {'; '.join(parts)}" if parts else ""
 
 
 def _silence(rule: type[Rule]) -> str:
@@ -106,7 +105,7 @@ def _metadata(rule: type[Rule]) -> dict[str, object]:
         "category": rule.category.value,
         "level": rule.category.level.value,
         "default": rule.category.default_on,
-        "sides": list(_SIDES),
+        "sides": list(rule.sides),
         "fix": rule.fix_level,
         "since": rule.since,
     }

@@ -1,0 +1,678 @@
+"""Everything that torch calls back: installed once for all watches, removed without a trace.
+
+Three levels, so that a steady step pays for next to nothing:
+
+- *probe*: one forward pre-hook that the first plain training forward after a step removes again;
+- *roots*: pre- and post-hook count the depth, root forwards are noted (evaluations, new epochs);
+- *detail*: calls of all modules, gradient accumulation and torch functions are noted too (traced windows).
+
+The first passes of every optimizer are traced, then one window in a hundred.
+
+Five attributes of torch are replaced while a watch is open: `torch.autograd.backward`, `LRScheduler.step` (and the
+`step` of subclasses that have their own), `DataLoader.__iter__`, `Optimizer.__init__` and `Module.state_dict`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.nn.modules import module as module_hooks
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils.data import DataLoader
+
+from modellint.runtime import torch_internals
+from modellint.runtime.call_site import capture
+from modellint.runtime.graph import tag_outputs
+from modellint.runtime.observer import Observer
+from modellint.runtime.session import ModuleCall, OptimizerRecord, RootCall, RootRecord, Session, Window
+
+_TRACED_STEPS = 4
+"""Of every optimizer: its first window may have begun before the watch, so three whole passes remain."""
+_PERIOD = 100
+_MOST_FIRST_WINDOWS = 60
+"""An optimizer that stepped once and never again does not keep the tracing on."""
+
+_IDLE, _PROBE, _ROOTS, _DETAIL = range(4)
+
+_COMPILE_WARNING = r"Using `torch\.compile\(module\)` when there are global hooks"
+
+
+class _Handle(Protocol):
+    def remove(self) -> None: ...
+
+
+class Closeable(Protocol):
+    """A watch, as far as it is known here."""
+
+    def close(self) -> None: ...
+
+
+class Installation:
+    """The hooks of one session. Create, `install`, and `remove` whatever happens."""
+
+    def __init__(self, session: Session, observers: Sequence[Observer]) -> None:
+        self.session = session
+        self.observers: list[Observer] = []
+        self.failure: Exception | None = None
+        """What an observer raised; everything was removed then."""
+        self.left_behind: list[str] = []
+        """Attributes that somebody replaced after us: they pass through our function, which does nothing any more."""
+        self.alive = False
+        self.watches = 0
+        """Open watches that share it."""
+        self._closings: list[tuple[int, weakref.ref[Closeable]]] = []
+        self._thread = threading.get_ident()
+        self._level = _IDLE
+        self._module_handles: list[_Handle] = []
+        self._step_handles: list[_Handle] = []
+        self._gradient_handles: dict[int, tuple[weakref.ref[torch.Tensor], _Handle]] = {}
+        self._patches: list[_Patch] = []
+        self._keys: list[int] = []
+        """Ids of the modules whose calls run, the outermost first; parallel to `session.stack`."""
+        self._mode = _FunctionMode(self)
+        self._mode_on = False
+        self._detail_evaluation = True
+        self._evaluation_window = -1
+        self._state_depth = 0
+        self._scheduler_depth = 0
+        self._filter: tuple[Any, ...] | None = None
+        self.add(observers)
+
+    def add(self, observers: Iterable[Observer]) -> None:
+        """Let more observers listen from now on."""
+        self.observers += observers
+        self._root_registered = self._listeners("root_registered")
+        self._root_begins = self._listeners("root_begins")
+        self._root_ends = self._listeners("root_ends")
+        self._module_begins = self._listeners("module_begins")
+        self._module_ends = self._listeners("module_ends")
+        self._accumulated_listeners = self._listeners("accumulated")
+        self._step_begins = self._listeners("step_begins")
+        self._step_ends = self._listeners("step_ends")
+        self._pass_ended = self._listeners("pass_ended")
+        self._backward_begins = self._listeners("backward_begins")
+        self._backward_ends = self._listeners("backward_ends")
+        self._functions: dict[Callable[..., Any], list[Callable[..., None]]] = {}
+        for observer in self.observers:
+            for function in observer.functions:
+                self._functions.setdefault(function, []).append(observer.function_called)
+
+    def _listeners(self, event: str) -> list[Callable[..., None]]:
+        return [
+            getattr(observer, event)
+            for observer in self.observers
+            if getattr(type(observer), event) is not getattr(Observer, event)
+        ]
+
+    def close_after(self, steps: int | None, watch: Closeable) -> None:
+        """Close a watch after so many optimizer steps from now."""
+        if steps is not None:
+            self._closings.append((self.session.steps + steps, weakref.ref(watch)))
+
+    # Installing and removing
+
+    def install(self) -> None:
+        """Start to listen."""
+        self.alive = True
+        self._quiet_compile_warning()
+        self._step_handles = [
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+            module_hooks.register_module_module_registration_hook(self._registered),
+        ]
+        self._patches = [
+            _Patch(torch.autograd, "backward", self._patched_backward),
+            *(_Patch(cls, "step", self._patched_scheduler_step) for cls in _schedulers()),
+            _Patch(DataLoader, "__iter__", self._patched_iter),
+            _Patch(Optimizer, "__init__", self._patched_optimizer),
+            _Patch(nn.Module, "state_dict", self._patched_state_dict),
+        ]
+        self._set_level(_DETAIL)
+
+    def remove(self) -> None:
+        """Stop to listen and take everything back. Never raises."""
+        if not self.alive:
+            return
+        try:
+            for observer in self.observers:
+                observer.closing()
+        except Exception as error:  # the run has ended well: only our report suffers
+            self.failure = self.failure or error
+        self._remove()
+
+    def _remove(self) -> None:
+        self.alive = False
+        self._pop_mode()
+        self._set_level(_IDLE)
+        for handle in self._step_handles:
+            handle.remove()
+        self._step_handles = []
+        self.left_behind = [patch.name for patch in self._patches if not patch.undo()]
+        self._patches = []
+        if self._filter is not None and self._filter in warnings.filters:
+            warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
+            _filters_changed()
+        self._filter = None
+        self.session.stack.clear()
+        self._keys.clear()
+        self.session.root_call = None
+        self.session.closed = True
+
+    def _failed(self, error: Exception) -> None:
+        """An observer raised: training goes on without us."""
+        self.failure = self.failure or error
+        self._remove()
+
+    def _quiet_compile_warning(self) -> None:
+        # torch warns at each call of a compiled model while global hooks exist, which is us; under `-W error` the
+        # warning would end the training.
+        before = list(warnings.filters)
+        warnings.filterwarnings("ignore", message=_COMPILE_WARNING)
+        if len(warnings.filters) > len(before):
+            self._filter = warnings.filters[0]
+
+    # Levels
+
+    def _set_level(self, level: int) -> None:
+        if level == self._level:
+            return
+        for handle in self._module_handles:
+            handle.remove()
+        self._module_handles = []
+        if self._level == _DETAIL:
+            for _, handle in self._gradient_handles.values():
+                handle.remove()
+            self._gradient_handles.clear()
+        self._level = level
+        if level == _PROBE:
+            self._module_handles = [module_hooks.register_module_forward_pre_hook(self._probe)]
+        elif level in (_ROOTS, _DETAIL):
+            self._module_handles = [
+                module_hooks.register_module_forward_pre_hook(self._before),
+                module_hooks.register_module_forward_hook(self._after, always_call=True),
+            ]
+        if level == _DETAIL:
+            for root in self.session.roots.values():
+                self._listen_to_gradients(record.ref() for record in root.parameters.values())
+            for optimizer in self.session.optimizers.values():
+                self._listen_to_gradients(ref() for ref in optimizer.held.values())
+
+    def _listen_to_gradients(self, parameters: Iterable[torch.Tensor | None]) -> None:
+        if self._level != _DETAIL:
+            return
+        for parameter in parameters:
+            if parameter is None or not parameter.requires_grad or not parameter.is_leaf:
+                continue
+            known = self._gradient_handles.get(id(parameter))
+            if known is not None and known[0]() is parameter:
+                continue
+            handle = parameter.register_post_accumulate_grad_hook(self._accumulated)  # type: ignore[no-untyped-call]
+            self._gradient_handles[id(parameter)] = (weakref.ref(parameter), handle)
+
+    def _trace_next(self) -> bool:
+        session = self.session
+        stepped = [optimizer for optimizer in session.optimizers.values() if optimizer.steps]
+        first = min((optimizer.traced_steps for optimizer in stepped), default=0)
+        if first < _TRACED_STEPS and session.traced_steps < max(_MOST_FIRST_WINDOWS, _TRACED_STEPS * len(stepped)):
+            return True
+        return session.steps % (_PERIOD * len(stepped)) < len(stepped)
+
+    # Module calls
+
+    def _probe(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """The first forward after a step: a training forward ends the watch of this window, another one begins it."""
+        if not self.alive or torch_internals.is_compiling() or threading.get_ident() != self._thread:
+            return
+        try:
+            inner, _ = torch_internals.unwrapped(module)
+            root = self.session.roots.get(id(inner))
+            if root is None or root.ref() is not inner:
+                self._set_level(_DETAIL)  # a model that was never seen: trace it from here on
+            elif not root.steps:
+                return  # a loss or an augmentation: it says nothing about the window
+            elif inner.training and torch.is_grad_enabled():
+                self._set_level(_IDLE)
+                return
+            else:
+                self._set_level(_ROOTS)
+            self._before(module, args)
+        except Exception as error:
+            self._failed(error)
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not self.alive or torch_internals.is_compiling():
+            return
+        try:
+            if threading.get_ident() != self._thread:
+                self.session.other_threads = True
+                return
+            if torch_internals.in_backward():
+                return  # a checkpoint computes its forward again
+            if not self._keys:
+                self._begin_root(module, args)
+                return
+            self._keys.append(id(module))
+            call = self.session.root_call
+            if call is None or not call.detail:
+                self.session.stack.append(None)
+                return
+            self._begin_module(call, module, args)
+        except Exception as error:
+            self._failed(error)
+
+    def _begin_root(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        session = self.session
+        if torch_internals.is_tracing():
+            return
+        new = len(session.roots)
+        root = session.root_of(module)
+        inner = root.ref()
+        if inner is None:
+            return
+        if len(session.roots) != new:
+            self._listen_to_gradients(inner.parameters())
+            for listener in self._root_registered:
+                listener(root, inner)
+        elif self._level == _DETAIL:
+            self._listen_to_gradients(inner.parameters())  # what was unfrozen or added since
+        training, grad = inner.training, torch.is_grad_enabled()
+        traced = self._level == _DETAIL
+        detail = traced if training and grad else self._detail_of_evaluation()
+        session.root_calls += 1
+        root.calls += 1
+        call = RootCall(
+            root, session.root_calls, session.steps, training, grad, capture(3), traced, detail, self._in_step()
+        )
+        if root.site is None or (training and grad and root.calls == 1):
+            root.site = call.site
+        session.root_call = call
+        session.window.forwards.append(call)
+        self._set_mode(call, inner)
+        self._keys.append(id(module))
+        session.stack.append(None)
+        for listener in self._root_begins:
+            listener(call, module, args)
+        if detail and module is inner:
+            session.stack.pop()
+            self._begin_module(call, module, args)
+
+    def _begin_module(self, call: RootCall, module: nn.Module, args: tuple[Any, ...]) -> None:
+        record = call.root.module(module)
+        if record is None:
+            self.session.look_at(call.root)  # created since, or lazily
+            record = call.root.module(module)
+        call.calls += 1
+        stack = self.session.stack
+        parent = stack[-1] if stack else None
+        entry = ModuleCall(call, record, id(module), call.calls, parent, module.training, torch.is_grad_enabled())
+        stack.append(entry)
+        for listener in self._module_begins:
+            listener(entry, module, args)
+
+    def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if not self._keys or not self.alive or torch_internals.is_compiling():
+            return
+        try:
+            if threading.get_ident() != self._thread or self._keys[-1] != id(module) or torch_internals.in_backward():
+                return
+            self._keys.pop()
+            entry = self.session.stack.pop()
+            if entry is not None:
+                if entry.grad and entry.record is not None and entry.record.own and output is not None:
+                    tag_outputs(output, entry)
+                for listener in self._module_ends:
+                    listener(entry, module, args, output)
+            if not self._keys:
+                self._end_root(module, args, output)
+        except Exception as error:
+            self._failed(error)
+
+    def _end_root(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        call, self.session.root_call = self.session.root_call, None
+        if call is None:
+            return
+        for listener in self._root_ends:
+            listener(call, module, args, output)
+
+    def _detail_of_evaluation(self) -> bool:
+        """The first evaluation after a traced window is seen module by module, the others as roots."""
+        steps = self.session.steps
+        if self._detail_evaluation and self._level == _DETAIL:
+            self._detail_evaluation, self._evaluation_window = False, steps
+        return self._evaluation_window == steps
+
+    def _registered(self, module: nn.Module, name: str, submodule: nn.Module | None) -> None:
+        if not self.alive or submodule is None or torch_internals.is_compiling():
+            return
+        site = capture(2)
+        if site is not None:
+            self.session.registered[id(module), name] = (weakref.ref(submodule), site)
+
+    # Torch functions
+
+    def _set_mode(self, call: RootCall, inner: nn.Module) -> None:
+        """Functions are seen in eager training only: elsewhere an active mode changes which kernels run."""
+        wanted = bool(self._functions) and call.traced and call.training and call.grad and not call.root.opaque
+        if wanted and not _may_take_fast_path(inner):
+            self._push_mode()
+        else:
+            self._pop_mode()
+
+    def _push_mode(self) -> None:
+        if not self._mode_on and not torch_internals.in_backward() and torch_internals.can_push_function_mode():
+            self._mode.__enter__()  # type: ignore[no-untyped-call]
+            self._mode_on = True
+
+    def _pop_mode(self) -> None:
+        """Only when ours is on top; the next hook tries again."""
+        if self._mode_on and torch_internals.top_function_mode() is self._mode:
+            self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            self._mode_on = False
+
+    def function_called(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
+        listeners = self._functions.get(function)
+        if listeners is None or not self.alive:
+            return
+        try:
+            for listener in listeners:
+                listener(function, args, kwargs, result)
+        except Exception as error:
+            self._failed(error)
+
+    # Gradients, steps, windows
+
+    def _accumulated(self, parameter: torch.Tensor) -> None:
+        if not self.alive:
+            return
+        try:
+            self.session.window.accumulated.add(id(parameter))
+            for listener in self._accumulated_listeners:
+                listener(parameter)
+        except Exception as error:
+            self._failed(error)
+
+    def _in_step(self) -> bool:
+        return any(optimizer.in_step for optimizer in self.session.optimizers.values())
+
+    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self.alive or torch_internals.is_compiling():
+            return
+        try:
+            session = self.session
+            traced = self._level == _DETAIL
+            known = session.optimizers.get(id(optimizer))
+            if known is None or known.ref() is not optimizer or traced or not known.steps:
+                site = capture(2)
+                record = session.optimizer_of(optimizer, site, built=False)
+                session.look_at_optimizer(record, optimizer)
+                record.step_site = site
+                self._listen_to_gradients(ref() for ref in record.held.values())
+            else:
+                record = known
+            record.in_step = True
+            self._pop_mode()
+            for listener in self._step_begins:
+                listener(record, optimizer)
+        except Exception as error:
+            self._failed(error)
+
+    def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self.alive or torch_internals.is_compiling():
+            return
+        try:
+            session = self.session
+            record = session.optimizers.get(id(optimizer))
+            if record is None or record.ref() is not optimizer:
+                return  # its pre-hook did not run: the watch began inside of the step
+            record.in_step = False
+            record.steps += 1
+            session.steps += 1
+            window = session.window
+            if self._level == _DETAIL:
+                session.traced_steps += 1
+                record.traced_steps += 1
+                self._detail_evaluation = True
+            roots = [root for root in session.roots.values() if any(key in record.held for key in root.parameters)]
+            for root in roots:
+                root.steps += 1
+            trace = self._trace_next()
+            session.window = Window(session.steps, trace)
+            for listener in self._step_ends:
+                listener(record, optimizer, window)
+            if window.traced:
+                self._end_passes(record, window, roots)
+            self._close_due()
+            if not self.alive:
+                return
+            self._set_level(_DETAIL if trace else _PROBE)
+            if trace and record.step_site is not None and not torch_internals.in_backward():
+                self._push_mode()
+            else:
+                self._pop_mode()
+        except Exception as error:
+            self._failed(error)
+
+    def _close_due(self) -> None:
+        due = [watch() for steps, watch in self._closings if steps <= self.session.steps]
+        self._closings = [item for item in self._closings if item[0] > self.session.steps]
+        for watch in due:
+            if watch is not None:
+                watch.close()
+
+    def _end_passes(self, record: OptimizerRecord, window: Window, roots: list[RootRecord]) -> None:
+        for root in roots:
+            if any(key in record.held and key in root.parameters for key in window.accumulated):
+                root.passes += 1
+                for listener in self._pass_ended:
+                    listener(root, record, window)
+
+    # Patches
+
+    def _patched_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def backward(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            if not self.alive or torch_internals.is_compiling():
+                return original(*args, **kwargs)
+            self._backward_starts(args[0] if args else kwargs.get("tensors"))
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._backward_stops()
+
+        return backward
+
+    def _backward_starts(self, tensors: Any) -> None:
+        session = self.session
+        session.backward_depth += 1
+        session.window.backwards += 1
+        try:
+            session.backward_site = capture(3) if self._level == _DETAIL else None
+            if self._backward_begins:
+                roots = [tensors] if isinstance(tensors, torch.Tensor) else [t for t in tensors or () if t is not None]
+                for listener in self._backward_begins:
+                    listener(roots, session.backward_site)
+        except Exception as error:
+            self._failed(error)
+
+    def _backward_stops(self) -> None:
+        self.session.backward_depth -= 1
+        try:
+            if self.alive:
+                for listener in self._backward_ends:
+                    listener()
+        except Exception as error:
+            self._failed(error)
+
+    def _patched_scheduler_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+            # The constructor's own step comes while the counter is still 0.
+            outermost = self._scheduler_depth == 0 and getattr(scheduler, "_step_count", 1) != 0
+            self._scheduler_depth += 1
+            try:
+                result = original(scheduler, *args, **kwargs)
+            finally:
+                self._scheduler_depth -= 1
+            if outermost and self.alive:
+                self._tell("scheduler_stepped", scheduler, capture(2))
+            return result
+
+        return step
+
+    def _patched_iter(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def __iter__(loader: Any) -> Any:
+            if self.alive:
+                if self._level in (_PROBE, _IDLE):
+                    self._set_level(_ROOTS)  # an evaluation in training mode looks like training
+                self._tell("loader_started", loader, capture(2))
+            return original(loader)
+
+        return __iter__
+
+    def _patched_optimizer(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def __init__(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(optimizer, *args, **kwargs)
+            if self.alive:
+                try:
+                    record = self.session.optimizer_of(optimizer, capture(2), built=True)
+                    self.session.look_at_optimizer(record, optimizer)
+                    for observer in self.observers:
+                        observer.optimizer_made(record, optimizer)
+                except Exception as error:
+                    self._failed(error)
+            return result
+
+        return __init__
+
+    def _patched_state_dict(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def state_dict(module: Any, *args: Any, **kwargs: Any) -> Any:
+            outermost = self._state_depth == 0
+            self._state_depth += 1
+            try:
+                state = original(module, *args, **kwargs)
+            finally:
+                self._state_depth -= 1
+            if outermost and self.alive and isinstance(state, dict):
+                self._tell("state_copied", module, state, capture(2))
+            return state
+
+        return state_dict
+
+    def _tell(self, event: str, *values: Any) -> None:
+        if torch_internals.is_compiling() or threading.get_ident() != self._thread:
+            return
+        try:
+            for observer in self.observers:
+                getattr(observer, event)(*values)
+        except Exception as error:
+            self._failed(error)
+
+
+class _FunctionMode(TorchFunctionMode):
+    """Shows the torch functions that run; calls them as they are."""
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__()
+        self._installation = weakref.ref(installation)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        __tracebackhide__ = True
+        result = func(*args, **(kwargs or {}))
+        installation = self._installation()
+        if installation is not None:
+            installation.function_called(func, args, kwargs or {}, result)
+        return result
+
+
+class _Patch:
+    """One replaced attribute."""
+
+    def __init__(self, owner: Any, attribute: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        self._owner, self._attribute = owner, attribute
+        self._original = vars(owner)[attribute]
+        self._ours = make(self._original)
+        self.name = f"{getattr(owner, '__name__', owner)}.{attribute}"
+        setattr(owner, attribute, self._ours)
+
+    def undo(self) -> bool:
+        """Put the original back, unless somebody replaced ours since."""
+        if vars(self._owner).get(self._attribute) is not self._ours:
+            return False
+        setattr(self._owner, self._attribute, self._original)
+        return True
+
+
+def _schedulers() -> list[type]:
+    """LRScheduler and each subclass that has a `step` of its own."""
+    found: list[type] = []
+    open_classes: list[type] = [LRScheduler]
+    while open_classes:
+        cls = open_classes.pop()
+        if "step" in vars(cls) and cls not in found:
+            found.append(cls)
+        open_classes += cls.__subclasses__()
+    return found
+
+
+def _may_take_fast_path(module: nn.Module) -> bool:
+    """Transformer layers in eval mode choose another kernel while a function mode is active."""
+    return any(not child.training and isinstance(child, _FAST_PATH) for child in module.modules())
+
+
+_FAST_PATH = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+
+
+def without_our_frames(error: BaseException) -> None:
+    """Take the frames of this module out of an exception's traceback: the user's error is not ours."""
+    while error.__traceback__ is not None and error.__traceback__.tb_frame.f_code.co_filename == __file__:
+        error.__traceback__ = error.__traceback__.tb_next
+    at = error.__traceback__
+    while at is not None:
+        while at.tb_next is not None and at.tb_next.tb_frame.f_code.co_filename == __file__:
+            at.tb_next = at.tb_next.tb_next
+        at = at.tb_next
+
+
+def _filters_changed() -> None:
+    changed = getattr(warnings, "_filters_mutated", None) or getattr(warnings, "_filters_mutated_lock_held", None)
+    if changed is not None:
+        changed()
+
+
+_current: Installation | None = None
+
+
+def current() -> Installation | None:
+    """The installation of this process, None when nothing is watched."""
+    return _current if _current is not None and _current.alive else None
+
+
+def set_current(installation: Installation | None) -> None:
+    """Remember the installation, so that a second watch can share it and a forked child can drop it."""
+    global _current
+    _current = installation
+
+
+def _forget_in_child() -> None:
+    """A forked process (a DataLoader worker) records nothing."""
+    if _current is not None:
+        _current.alive = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

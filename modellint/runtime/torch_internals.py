@@ -1,0 +1,103 @@
+"""Private names of torch, each behind one function that says what happens where torch lacks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._device import DeviceContext
+
+
+def _graph_task_id() -> Callable[[], int]:
+    found = getattr(torch._C, "_current_graph_task_id", None)
+    return found if found is not None else lambda: -1
+
+
+graph_task_id: Callable[[], int] = _graph_task_id()
+"""The number of the backward that runs on this thread, -1 when none does (or when torch does not say)."""
+
+
+def in_backward() -> bool:
+    """A backward runs on this thread: a forward here is the recomputation of a checkpoint."""
+    return graph_task_id() != -1
+
+
+def is_compiling() -> bool:
+    """Dynamo or export is tracing: nothing may be noted."""
+    return torch.compiler.is_compiling()
+
+
+def is_tracing() -> bool:
+    """`torch.jit.trace` is running."""
+    return torch._C._get_tracing_state() is not None
+
+
+def function_modes() -> int:
+    """How many function modes are active on this thread, 0 when torch does not say."""
+    length = getattr(torch._C, "_len_torch_function_stack", None)
+    return int(length()) if length is not None else 0
+
+
+def top_function_mode() -> TorchFunctionMode | None:
+    """The innermost active function mode."""
+    count = function_modes()
+    at = getattr(torch._C, "_get_function_stack_at", None)
+    return at(count - 1) if count and at is not None else None
+
+
+def can_push_function_mode() -> bool:
+    """No function mode of somebody else is active; a default device is no obstacle: it keeps to the bottom."""
+    count = function_modes()
+    return count == 0 or (count == 1 and isinstance(top_function_mode(), DeviceContext))
+
+
+def is_plain(tensor: object) -> bool:
+    """A tensor that may be tagged and hooked: no fake tensor, no functorch wrapper, no DTensor."""
+    kind = type(tensor)
+    if kind is not torch.Tensor and kind is not torch.nn.Parameter:
+        return False
+    wrapped = getattr(torch._C._functorch, "is_functorch_wrapped_tensor", None)
+    return wrapped is None or not wrapped(tensor)
+
+
+def unwrapped(module: torch.nn.Module) -> tuple[torch.nn.Module, str]:
+    """The model inside of DDP, DataParallel, FSDP, `torch.compile` and AveragedModel, and the wrapper's name."""
+    wrapper = ""
+    while True:
+        inner = _inner(module)
+        if inner is None:
+            return module, wrapper
+        wrapper = wrapper or type(module).__name__
+        module = inner
+
+
+def _inner(module: torch.nn.Module) -> torch.nn.Module | None:
+    attribute = _WRAPPERS.get(type(module).__name__)
+    if attribute is None or not type(module).__module__.startswith("torch."):
+        return None
+    inner: Any = vars(module).get(attribute) or module._modules.get(attribute)
+    return inner if isinstance(inner, torch.nn.Module) else None
+
+
+_WRAPPERS = {
+    "DistributedDataParallel": "module",
+    "DataParallel": "module",
+    "FullyShardedDataParallel": "_fsdp_wrapped_module",
+    "OptimizedModule": "_orig_mod",
+    "AveragedModel": "module",
+}
+
+
+def opaque_reason(module: torch.nn.Module) -> str:
+    """Why nothing inside of a module can be seen; empty when it can."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return "scripted"
+    if vars(module).get("_compiled_call_impl") is not None or type(module).__name__ == "OptimizedModule":
+        return "compiled"
+    if type(module).__name__ in ("GraphModule", "InterpreterModule"):
+        return "a traced graph"
+    if type(module).__name__ == "DataParallel":
+        return "run on other threads by DataParallel"
+    return ""
