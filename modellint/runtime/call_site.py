@@ -126,7 +126,12 @@ def _span(code: CodeType, instruction: int) -> Span:
     if end_line is None or column is None or end_column is None:
         text = _line(path, line)
         return Span(path, line, len(text) - len(text.lstrip()) + 1, line, len(text) + 1)
-    return byte_span(path, line, column, end_line, end_column)
+    span = byte_span(path, line, column, end_line, end_column)
+    header = _line(path, line)[span.column - 1 :]
+    if end_line > line and header.startswith(("for ", "async for ", "with ", "async with ")):
+        # The iterator of a loop has the position of the whole statement: its header says enough.
+        return Span(path, line, span.column, line, span.column + len(header.split("#")[0].rstrip().rstrip(":")))
+    return span
 
 
 def byte_span(path: str, line: int, column: int, end_line: int, end_column: int) -> Span:

@@ -37,10 +37,10 @@ from modellint.runtime.graph import tag_outputs
 from modellint.runtime.observer import Observer
 from modellint.runtime.session import ModuleCall, OptimizerRecord, RootCall, RootRecord, Session, Window
 
-_TRACED_STEPS = 4
+TRACED_STEPS = 4
 """Of every optimizer: its first window may have begun before the watch, so three whole passes remain."""
 _PERIOD = 100
-_MOST_FIRST_WINDOWS = 60
+MOST_FIRST_WINDOWS = 60
 """An optimizer that stepped once and never again does not keep the tracing on."""
 
 _IDLE, _PROBE, _ROOTS, _DETAIL = range(4)
@@ -66,8 +66,6 @@ class Installation:
         self.observers: list[Observer] = []
         self.failure: Exception | None = None
         """What an observer raised; everything was removed then."""
-        self.left_behind: list[str] = []
-        """Attributes that somebody replaced after us: they pass through our function, which does nothing any more."""
         self.alive = False
         self.watches = 0
         """Open watches that share it."""
@@ -158,8 +156,12 @@ class Installation:
         for handle in self._step_handles:
             handle.remove()
         self._step_handles = []
-        self.left_behind = [patch.name for patch in self._patches if not patch.undo()]
+        for patch in self._patches:
+            if not patch.undo():
+                self.session.out_of_sight(patch.name, "somebody replaced it while it was watched; ours passes through")
         self._patches = []
+        if self.session.other_threads:
+            self.session.out_of_sight("forwards on other threads", "only the thread that was watched is seen")
         if self._filter is not None and self._filter in warnings.filters:
             warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
             _filters_changed()
@@ -195,12 +197,13 @@ class Installation:
                 handle.remove()
             self._gradient_handles.clear()
         self._level = level
+        self.session.tracing = level == _DETAIL
         if level == _PROBE:
             self._module_handles = [module_hooks.register_module_forward_pre_hook(self._probe)]
         elif level in (_ROOTS, _DETAIL):
             self._module_handles = [
                 module_hooks.register_module_forward_pre_hook(self._before),
-                module_hooks.register_module_forward_hook(self._after, always_call=True),
+                module_hooks.register_module_forward_hook(self._after, with_kwargs=True, always_call=True),
             ]
         if level == _DETAIL:
             for root in self.session.roots.values():
@@ -212,7 +215,9 @@ class Installation:
         if self._level != _DETAIL:
             return
         for parameter in parameters:
-            if parameter is None or not parameter.requires_grad or not parameter.is_leaf:
+            if parameter is None or nn.parameter.is_lazy(parameter):
+                continue  # dead, or without a shape yet: the next root forward finds it
+            if not parameter.requires_grad or not parameter.is_leaf:
                 continue
             known = self._gradient_handles.get(id(parameter))
             if known is not None and known[0]() is parameter:
@@ -224,7 +229,7 @@ class Installation:
         session = self.session
         stepped = [optimizer for optimizer in session.optimizers.values() if optimizer.steps]
         first = min((optimizer.traced_steps for optimizer in stepped), default=0)
-        if first < _TRACED_STEPS and session.traced_steps < max(_MOST_FIRST_WINDOWS, _TRACED_STEPS * len(stepped)):
+        if first < TRACED_STEPS and session.traced_steps < max(MOST_FIRST_WINDOWS, TRACED_STEPS * len(stepped)):
             return True
         return session.steps % (_PERIOD * len(stepped)) < len(stepped)
 
@@ -242,6 +247,8 @@ class Installation:
             elif not root.steps:
                 return  # a loss or an augmentation: it says nothing about the window
             elif inner.training and torch.is_grad_enabled():
+                root.plain_windows += 1
+                root.first_plain = self.session.steps if root.first_plain is None else root.first_plain
                 self._set_level(_IDLE)
                 return
             else:
@@ -320,7 +327,9 @@ class Installation:
         for listener in self._module_begins:
             listener(entry, module, args)
 
-    def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def _after(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
+        # After an exception torch leaves the keywords out.
+        keywords, output = rest if len(rest) == 2 else ({}, rest[0])
         if not self._keys or not self.alive or torch_internals.is_compiling():
             return
         try:
@@ -334,16 +343,18 @@ class Installation:
                 for listener in self._module_ends:
                     listener(entry, module, args, output)
             if not self._keys:
-                self._end_root(module, args, output)
+                self._end_root(module, args, keywords, output)
         except Exception as error:
             self._failed(error)
 
-    def _end_root(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def _end_root(self, module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         call, self.session.root_call = self.session.root_call, None
         if call is None:
             return
+        call.keywords = keywords
         for listener in self._root_ends:
             listener(call, module, args, output)
+        call.keywords = {}
 
     def _detail_of_evaluation(self) -> bool:
         """The first evaluation after a traced window is seen module by module, the others as roots."""
@@ -370,9 +381,13 @@ class Installation:
             self._pop_mode()
 
     def _push_mode(self) -> None:
-        if not self._mode_on and not torch_internals.in_backward() and torch_internals.can_push_function_mode():
-            self._mode.__enter__()  # type: ignore[no-untyped-call]
-            self._mode_on = True
+        if self._mode_on or torch_internals.in_backward():
+            return
+        if not torch_internals.can_push_function_mode():
+            self.session.out_of_sight("torch functions", "another function mode is active, such as `with torch.device`")
+            return
+        self._mode.__enter__()  # type: ignore[no-untyped-call]
+        self._mode_on = True
 
     def _pop_mode(self) -> None:
         """Only when ours is on top; the next hook tries again."""
@@ -443,16 +458,20 @@ class Installation:
                 session.traced_steps += 1
                 record.traced_steps += 1
                 self._detail_evaluation = True
-            roots = [root for root in session.roots.values() if any(key in record.held for key in root.parameters)]
-            for root in roots:
+            if self._level == _DETAIL or not record.roots:
+                record.roots = [
+                    root for root in session.roots.values() if any(key in record.held for key in root.parameters)
+                ]
+            for root in record.roots:
                 root.steps += 1
             trace = self._trace_next()
             session.window = Window(session.steps, trace)
             for listener in self._step_ends:
                 listener(record, optimizer, window)
             if window.traced:
-                self._end_passes(record, window, roots)
-            self._close_due()
+                self._end_passes(record, window)
+            if self._closings:
+                self._close_due()
             if not self.alive:
                 return
             self._set_level(_DETAIL if trace else _PROBE)
@@ -470,8 +489,8 @@ class Installation:
             if watch is not None:
                 watch.close()
 
-    def _end_passes(self, record: OptimizerRecord, window: Window, roots: list[RootRecord]) -> None:
-        for root in roots:
+    def _end_passes(self, record: OptimizerRecord, window: Window) -> None:
+        for root in record.roots:
             if any(key in record.held and key in root.parameters for key in window.accumulated):
                 root.passes += 1
                 for listener in self._pass_ended:

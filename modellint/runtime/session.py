@@ -10,8 +10,9 @@ Nothing here keeps a user's tensor, module or optimizer alive: identities are ch
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -79,6 +80,10 @@ class RootRecord:
     """Traced passes."""
     steps: int = 0
     """Steps of optimizers that hold some of its parameters."""
+    plain_windows: int = 0
+    """Windows that began with a plain training forward of it (train mode, gradients on) and were not watched further."""
+    first_plain: int | None = None
+    """The first of them: how many optimizer steps came before it."""
     site: Site | None = None
     """Its first training forward, or its first forward."""
 
@@ -128,6 +133,8 @@ class OptimizerRecord:
     steps: int = 0
     traced_steps: int = 0
     in_step: bool = False
+    roots: list[RootRecord] = field(default_factory=list)
+    """The roots of which it holds parameters, as of its last traced step."""
 
     @property
     def kind(self) -> str:
@@ -169,6 +176,8 @@ class RootCall:
     """Made by a closure inside of an optimizer step."""
     calls: int = 0
     """Modules called below it so far."""
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    """Its keyword arguments, during `root_ends` only."""
 
 
 @dataclass(slots=True, eq=False)
@@ -225,6 +234,8 @@ class Session:
         self.window = Window(0, traced=True)
         self.steps = 0
         """Optimizer steps that have ended."""
+        self.tracing = False
+        """Module calls, gradients and functions are noted now; observers do nothing costly while they are not."""
         self.traced_steps = 0
         self.root_calls = 0
         self.root_call: RootCall | None = None
@@ -236,6 +247,8 @@ class Session:
         self.backward_site: Site | None = None
         self.registered: dict[tuple[int, str], tuple[weakref.ref[nn.Module], Site]] = {}
         """Where a submodule was registered: by id of the parent and name."""
+        self.phase: str | None = None
+        """`train`, `sanity`, `validate`, `test` or `predict` where a caller says so; None: inferred from the run."""
         self.other_threads = False
         """A module ran on another thread than the one that is watched."""
         self.closed = False

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._device import DeviceContext
 
 
 def _graph_task_id() -> Callable[[], int]:
@@ -48,9 +47,14 @@ def top_function_mode() -> TorchFunctionMode | None:
 
 
 def can_push_function_mode() -> bool:
-    """No function mode of somebody else is active; a default device is no obstacle: it keeps to the bottom."""
+    """No function mode of somebody else is active, the default device apart.
+
+    `with torch.device(...)` pops whatever is on top when it ends: a mode pushed inside of the block would go and the
+    device would stay. The default device of `torch.set_default_device` is not ended by a block.
+    """
     count = function_modes()
-    return count == 0 or (count == 1 and isinstance(top_function_mode(), DeviceContext))
+    default = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
+    return count == 0 or (count == 1 and default is not None and top_function_mode() is default)
 
 
 def is_plain(tensor: object) -> bool:
