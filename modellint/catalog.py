@@ -86,6 +86,11 @@ def ignored_names(ignores: Iterable[PerFileIgnore]) -> frozenset[str]:
     return frozenset(names)
 
 
+def named(entries: Iterable[str]) -> frozenset[str]:
+    """The rules that names, categories and ALL stand for."""
+    return frozenset(_expand(entries))
+
+
 def with_level(finding: Finding, settings: Settings) -> Finding:
     """The finding at the level that `[tool.modellint.rules]` gives its rule."""
     level = settings.config.levels.get(finding.rule)

@@ -5,11 +5,12 @@ Nothing but click is imported at the start; every command imports what it needs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -35,7 +36,8 @@ class _Commands(click.Group):
 
 def run(args: Sequence[str]) -> int:
     """Run one command line; the exit code is the return value. Never raises and never shows a traceback."""
-    _make_streams_lenient()
+    if args[:1] != ["run"]:  # the streams of a script are its own until it has ended
+        _make_streams_lenient()
     from modellint.config import UsageError
 
     try:
@@ -88,6 +90,8 @@ def _check_options(function: _Function) -> _Function:
             click.option("--exit-zero", is_flag=True, help="Exit 0 even with findings."),
             click.option("--output-format", metavar="FORMAT", help="full (default), concise, json, github, sarif ..."),
             click.option("-o", "--output-file", type=click.Path(dir_okay=False), help="Write there, not to stdout."),
+            click.option("--evidence", multiple=True, metavar="RUN.json",
+                         help="Join the JSON report of a `modellint run`."),
             click.option("--exclude", multiple=True, metavar="PATTERNS", help="Leave these out, not the defaults."),
             click.option("--extend-exclude", multiple=True, metavar="PATTERNS", help="Leave these out as well."),
             click.option("--force-exclude", is_flag=True, help="Apply excludes and .gitignore to named paths too."),
@@ -116,6 +120,7 @@ def check(**options: Any) -> int:
     """
     from modellint.catalog import check_names
     from modellint.config import Configuration
+    from modellint.evidence import read_evidence
     from modellint.lint import check as check_files
     from modellint.lint import fails
 
@@ -126,9 +131,10 @@ def check(**options: Any) -> int:
     check_names(first)
     explicit = bool(options["output_format"] or os.environ.get("MODELLINT_OUTPUT_FORMAT"))
     format_name = _known_format(first.output_format)
+    evidence = read_evidence(options["evidence"], configuration.cwd) if options["evidence"] else None
     if options["show_files"]:
         return _show_files(inputs, configuration, verbose=options["verbose"])
-    report = check_files(inputs, configuration, tuple(paths))
+    report = check_files(inputs, configuration, tuple(paths), evidence)
     if options["verbose"]:
         for path, reason in inputs.found.left_out:
             click.echo(f"skipped: {path}: {reason}", err=True)
@@ -180,6 +186,90 @@ def facts(file: str, output_format: str) -> int:
     return INTERNAL if listing.failures else OK
 
 
+@commands.command("run", context_settings={"allow_interspersed_args": False})
+@click.argument("script", metavar="SCRIPT")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.option("-m", "module", is_flag=True, help="SCRIPT is the name of a module, as in `python -m`.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Watch only the first N optimizer steps.")
+@click.option("--select", multiple=True, metavar="NAMES", help="Only these rules, categories or ALL.")
+@click.option("--extend-select", multiple=True, metavar="NAMES", help="These rules as well.")
+@click.option("--ignore", multiple=True, metavar="NAMES", help="Not these rules or categories.")
+@click.option(
+    "--per-file-ignores", multiple=True, metavar="PATTERN:NAMES", help="Not these rules in the files that match."
+)
+@click.option("--fail-on", metavar="LEVEL", help="Exit 1 from this level on: error, warning, note.")
+@click.option("--exit-zero", is_flag=True, help="Exit 0 even with findings.")
+@click.option("--output-format", metavar="FORMAT", help="Report as full, concise, json, github, sarif ... instead.")
+@click.option("-o", "--output-file", type=click.Path(dir_okay=False), help="Write the report there.")
+@click.option("--config", multiple=True, metavar="FILE|KEY=VALUE", help="Configuration file, or one value.")
+@click.option("--isolated", is_flag=True, help="Read no configuration file.")
+@click.option("--color", metavar="WHEN", help="auto (default), always, never.")
+@click.option("-q", "--quiet", is_flag=True, help="Findings only.")
+@click.option("-s", "--silent", is_flag=True, help="Exit status only.")
+@click.option("-v", "--verbose", is_flag=True, help="Also what was out of sight, with the rules it concerns.")
+def run_script(script: str, args: tuple[str, ...], **options: Any) -> int:
+    """Run a training script and report what it does wrong.
+
+    The script runs unchanged, as under `python SCRIPT ARGS`; options of modellint stand before SCRIPT, everything
+    after it is the script's. The report goes to the standard error. A format named with --output-format goes to the
+    standard output; with --output-file it is written there, beside the report. Its `json` is what `modellint check
+    --evidence` reads.
+
+    Exit codes: that of the script if it fails (130 after Ctrl-C), else as for `check`. Under an elastic launcher
+    (torchrun) findings change it only with --fail-on.
+    """
+    from modellint.catalog import check_names
+    from modellint.config import Configuration
+    from modellint.lint import fails
+    from modellint.runtime.script import exit_status, run_script
+
+    _color(options["color"])
+    configuration = Configuration(Path.cwd(), _flags(options))
+    settings = configuration.for_folder(configuration.cwd)
+    check_names(settings)
+    format_name = _known_format(settings.output_format)
+    explicit = bool(options["output_format"] or os.environ.get("MODELLINT_OUTPUT_FORMAT") or format_name != "full")
+    target = options["output_file"] and os.path.abspath(options["output_file"])
+    elastic = "TORCHELASTIC_RUN_ID" in os.environ and not options["fail_on"]
+    outcome = run_script(script, args, module=options["module"], steps=options["steps"], configuration=configuration)
+    _make_streams_lenient()
+    found = outcome.report is not None and fails(outcome.report, configuration) and not options["exit_zero"]
+    if outcome.report is not None:
+        options = {**options, "output_file": target, "verbosity": _verbosity(options)}
+        last = _ELASTIC if elastic and (found or outcome.report.failures) else ""
+        _write_run(outcome.report, format_name if explicit else None, options, last)
+    return exit_status(outcome, found=found, elastic=elastic)
+
+
+_ELASTIC = "the exit status is that of the script: an elastic launcher would start it again. --fail-on changes that"
+
+
+def _write_run(report: LintReport, format_name: str | None, options: dict[str, Any], last: str) -> None:
+    """The block on the standard error, and the format that was asked for where it was asked for."""
+    from modellint.report import run_block
+    from modellint.report.model import Options
+    from modellint.runtime.script import rank
+
+    number = rank()
+    if number:  # the first of several processes writes what was asked for; the others speak up only for a finding
+        if not report.findings and not report.failures:
+            return
+        format_name, options = None, {**options, "output_file": None}
+    if format_name is not None:
+        _write_report(report, format_name, options, explicit=True)
+    if (format_name is not None and options["output_file"] is None) or options["silent"]:
+        return
+    name = "" if number is None else f"rank {number}"
+    lines = [last] if last else []
+    stream = _error_stream()
+    if stream is not None:
+        color = _color(options["color"], stream)
+        _write_error(stream, "\n" + run_block.render(report, Options(color, options["verbosity"]), lines, name))
+    if format_name is None and options["output_file"] is not None:
+        text = run_block.render(report, Options(False, options["verbosity"]), lines, name)
+        _write_file(options["output_file"], text)
+
+
 def _flags(options: dict[str, Any]) -> Flags:
     from modellint.config import Flags
 
@@ -188,8 +278,8 @@ def _flags(options: dict[str, Any]) -> Flags:
         extend_select=_split(options["extend_select"]),
         ignore=_split(options["ignore"]),
         per_file_ignores=options["per_file_ignores"],
-        exclude=_split(options["exclude"]) or None,
-        extend_exclude=_split(options["extend_exclude"]),
+        exclude=_split(options.get("exclude", ())) or None,
+        extend_exclude=_split(options.get("extend_exclude", ())),
         fail_on=options["fail_on"],
         output_format=options["output_format"],
         config=options["config"],
@@ -253,7 +343,7 @@ def _write_report(report: LintReport, format_name: str, options: dict[str, Any],
     from modellint.report import render
 
     target = options["output_file"]
-    verbosity = -2 if options["silent"] else -1 if options["quiet"] else 1 if options["verbose"] else 0
+    verbosity = _verbosity(options)
     color = target is None and _color(options["color"])
     text = render(
         format_name,
@@ -265,12 +355,37 @@ def _write_report(report: LintReport, format_name: str, options: dict[str, Any],
         fixable=False,
     )
     if target is not None:
-        try:
-            Path(target).write_text(text, encoding="utf-8", newline="")
-        except OSError as error:
-            raise click.ClickException(f"cannot write {target}: {error.strerror}") from None
+        _write_file(target, text)
     elif not options["silent"]:
         _write(text)
+
+
+def _verbosity(options: dict[str, Any]) -> int:
+    return -2 if options["silent"] else -1 if options["quiet"] else 1 if options["verbose"] else 0
+
+
+def _write_file(target: str, text: str) -> None:
+    try:
+        Path(target).write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise click.ClickException(f"cannot write {target}: {error.strerror}") from None
+
+
+def _error_stream() -> TextIO | None:
+    """The standard error; the first one where a script has closed it or put something else in its place."""
+    for stream in (sys.stderr, sys.__stderr__):
+        if stream is not None and not getattr(stream, "closed", False):
+            return stream
+    return None
+
+
+def _write_error(stream: TextIO, text: str) -> None:
+    """Behind all that the script has written."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(text)
+        stream.flush()
 
 
 def _write(text: str) -> None:
@@ -281,7 +396,7 @@ def _write(text: str) -> None:
         _drop_stdout()
 
 
-def _color(when: str | None) -> bool:
+def _color(when: str | None, stream: TextIO | None = None) -> bool:
     """--color, then NO_COLOR, then FORCE_COLOR and CLICOLOR_FORCE, then whether a terminal that can do it reads."""
     if when not in (None, "auto", "always", "never"):
         raise click.UsageError(f"--color {when}: expected auto, always or never")
@@ -291,7 +406,7 @@ def _color(when: str | None) -> bool:
         return False
     if any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
         return True
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return (stream or sys.stdout).isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _page(text: str) -> None:
@@ -317,7 +432,8 @@ def _make_streams_lenient() -> None:
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="replace")
+            with contextlib.suppress(ValueError):  # a script has closed it
+                reconfigure(errors="replace")
 
 
 def _fail(message: str) -> int:
@@ -340,6 +456,8 @@ def _flushed(code: int) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
+    except (AttributeError, ValueError):
+        pass  # a script that was run has closed or replaced it
     return code
 
 

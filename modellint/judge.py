@@ -36,9 +36,12 @@ def _with_evidence(finding: Finding, fact: object) -> Finding:
         return finding
     if run.likely and finding.certainty is Certainty.CERTAIN:
         finding = replace(finding, certainty=Certainty.LIKELY, level=finding.level.lowered())
-    evidence = {**finding.evidence, "times": run.times, "watched": run.watched, "first_step": run.first_step}
-    seen = finding.seen or f"{run.times:,} of {run.watched:,} {run.what}, first after {run.first_step:,} steps"
-    return replace(finding, sides=("runtime",), evidence=evidence | dict(run.numbers), seen=seen)
+    evidence: dict[str, object] = {"times": run.times, "watched": run.watched, "first_step": run.first_step}
+    evidence |= finding.evidence  # a rule may have counted by itself
+    seen = "{times:,} of {watched:,} {what}, first after {first_step:,} steps".format(**evidence, what=run.what)
+    if not run.watched:
+        seen = ""  # a model that was looked at and not run
+    return replace(finding, sides=("runtime",), evidence=evidence | dict(run.numbers), seen=finding.seen or seen)
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modellint import catalog
 from modellint.config import Configuration, Settings
 from modellint.discovery import Found, find_files
+from modellint.evidence import Evidence, join
 from modellint.facts.reading import BadInput, NotFollowed, Reading
 from modellint.finding import Category, Certainty, Finding, RuleFailure
 from modellint.gitignore import IgnoreList
@@ -54,8 +55,10 @@ def lint(
     return check(Input(found, stdin), configuration, tuple(named))
 
 
-def check(inputs: Input, configuration: Configuration, paths: tuple[str, ...]) -> LintReport:
-    """Check files that are already found."""
+def check(
+    inputs: Input, configuration: Configuration, paths: tuple[str, ...], evidence: Evidence | None = None
+) -> LintReport:
+    """Check files that are already found; `evidence` is what runs of them saw."""
     from modellint.source.reader import read_files  # late: a usage error needs no reader
 
     run = CheckedFiles(inputs, configuration)
@@ -64,9 +67,12 @@ def check(inputs: Input, configuration: Configuration, paths: tuple[str, ...]) -
     judged, rule_failures = judge(reading.facts, rules)
     failures = [*_reader_failures(reading), *rule_failures]
     findings = run.selected([finding for finding in judged if run.concerns(finding)])
+    if evidence is not None:
+        findings = join(findings, evidence, run.lines, run.at_full_level)
     # What a failed rule, or any rule in a file that was not read to its end, would have found is not known: a comment
     # that might have silenced it is not called unused.
     failed = frozenset(catalog.all_rules()) if reading.failures else {failure.rule for failure in rule_failures}
+    failed |= {name for name, rule in catalog.all_rules().items() if "source" not in rule.sides}  # nor what a run finds
     outcome = suppress(
         findings,
         run.passed,
@@ -141,6 +147,11 @@ class CheckedFiles:
     def selected(self, findings: Sequence[Finding]) -> list[Finding]:
         """The findings that the settings of their files select, at the levels that these give."""
         return [catalog.with_level(f, self.settings_of(f.span.path)) for f in findings if self.allows(f)]
+
+    def at_full_level(self, finding: Finding) -> Finding:
+        """The finding at the level of its rule, as if it had never been likely."""
+        plain = replace(finding, level=finding.category.level)
+        return catalog.with_level(plain, self.settings_of(finding.span.path))
 
     def allows(self, finding: Finding) -> bool:
         """Whether the settings of the finding's file select its rule."""

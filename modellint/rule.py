@@ -35,21 +35,39 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
+from modellint.facts.backward_use import BackwardUse
 from modellint.facts.discarded_value import DiscardedValue
+from modellint.facts.embedding_table import EmbeddingTable
 from modellint.facts.forward_use import ForwardUse
+from modellint.facts.gradient_record import GradientRecord
+from modellint.facts.input_record import InputRecord
+from modellint.facts.kept_graph import KeptGraph
+from modellint.facts.layer_record import LayerRecord
+from modellint.facts.loader_setup import LoaderSetup
 from modellint.facts.loss_use import LossUse
 from modellint.facts.module_class import ModuleClass
 from modellint.facts.module_instance import ModuleInstance
+from modellint.facts.non_finite import NonFinite
+from modellint.facts.norm_use import NormUse
+from modellint.facts.optimizer_setup import OptimizerSetup
 from modellint.facts.parameter_fill import ParameterFill
+from modellint.facts.parameter_update import ParameterUpdate
+from modellint.facts.probe_record import ProbeRecord
+from modellint.facts.repeated_batches import RepeatedBatches
 from modellint.facts.span import Span
+from modellint.facts.state_copy import StateCopy
+from modellint.facts.teacher_forward import TeacherForward
 from modellint.facts.torch_call import TorchCall
 from modellint.facts.training_loop import TrainingLoop
+from modellint.facts.weight_tie import WeightTie
 from modellint.finding import Category, Certainty, Edit, Finding, Fix, FlowStep, Level, Note, Safety
 
 __all__ = [
-    "HOOKS", "Category", "Certainty", "DiscardedValue", "Edit", "Finding", "Fix", "FlowStep", "ForwardUse",
-    "Iterator", "Level", "LossUse", "ModuleClass", "ModuleInstance", "Note", "ParameterFill", "Rule", "Safety",
-    "Span", "TorchCall", "TrainingLoop",
+    "HOOKS", "BackwardUse", "Category", "Certainty", "DiscardedValue", "Edit", "EmbeddingTable", "Finding", "Fix",
+    "FlowStep", "ForwardUse", "GradientRecord", "InputRecord", "Iterator", "KeptGraph", "LayerRecord", "Level",
+    "LoaderSetup", "LossUse", "ModuleClass", "ModuleInstance", "NonFinite", "NormUse", "Note", "OptimizerSetup",
+    "ParameterFill", "ParameterUpdate", "ProbeRecord", "RepeatedBatches", "Rule", "Safety", "Span", "StateCopy",
+    "TeacherForward", "TorchCall", "TrainingLoop", "WeightTie",
 ]  # fmt: skip
 
 
@@ -144,8 +162,72 @@ class Rule:
         """Judge one resolved torch call."""
         return iter(())
 
+    def optimizer_setup(self, setup: OptimizerSetup) -> Iterator[Finding]:
+        """Judge what one optimizer was given."""
+        return iter(())
+
+    def parameter_update(self, update: ParameterUpdate) -> Iterator[Finding]:
+        """Judge what the steps of one optimizer did."""
+        return iter(())
+
     def discarded_value(self, value: DiscardedValue) -> Iterator[Finding]:
         """Judge one value that is made and dropped."""
+        return iter(())
+
+    def probe_record(self, probe: ProbeRecord) -> Iterator[Finding]:
+        """Judge the outcome of one probe."""
+        return iter(())
+
+    def layer_record(self, record: LayerRecord) -> Iterator[Finding]:
+        """Judge the numbers of one layer."""
+        return iter(())
+
+    def gradient_record(self, record: GradientRecord) -> Iterator[Finding]:
+        """Judge the sizes of one model's gradients."""
+        return iter(())
+
+    def input_record(self, record: InputRecord) -> Iterator[Finding]:
+        """Judge the batch sizes of one model's arguments."""
+        return iter(())
+
+    def norm_use(self, use: NormUse) -> Iterator[Finding]:
+        """Judge one norm that training calls."""
+        return iter(())
+
+    def teacher_forward(self, use: TeacherForward) -> Iterator[Finding]:
+        """Judge one fixed model that a training step calls."""
+        return iter(())
+
+    def embedding_table(self, table: EmbeddingTable) -> Iterator[Finding]:
+        """Judge one embedding with a padding index."""
+        return iter(())
+
+    def weight_tie(self, tie: WeightTie) -> Iterator[Finding]:
+        """Judge one parameter that two layers shared."""
+        return iter(())
+
+    def backward_use(self, use: BackwardUse) -> Iterator[Finding]:
+        """Judge one call of backward."""
+        return iter(())
+
+    def non_finite(self, loss: NonFinite) -> Iterator[Finding]:
+        """Judge one loss that was NaN or infinite."""
+        return iter(())
+
+    def kept_graph(self, kept: KeptGraph) -> Iterator[Finding]:
+        """Judge graphs that outlive their steps."""
+        return iter(())
+
+    def state_copy(self, state: StateCopy) -> Iterator[Finding]:
+        """Judge one state dict that is kept."""
+        return iter(())
+
+    def loader_setup(self, setup: LoaderSetup) -> Iterator[Finding]:
+        """Judge one loop over a loader."""
+        return iter(())
+
+    def repeated_batches(self, batches: RepeatedBatches) -> Iterator[Finding]:
+        """Judge the batches of several workers."""
         return iter(())
 
 
@@ -156,7 +238,23 @@ HOOKS: Mapping[type, str] = {
     ForwardUse: "forward_use",
     TrainingLoop: "training_loop",
     ParameterFill: "parameter_fill",
+    OptimizerSetup: "optimizer_setup",
+    ParameterUpdate: "parameter_update",
     TorchCall: "torch_call",
     DiscardedValue: "discarded_value",
+    ProbeRecord: "probe_record",
+    LayerRecord: "layer_record",
+    GradientRecord: "gradient_record",
+    InputRecord: "input_record",
+    BackwardUse: "backward_use",
+    NonFinite: "non_finite",
+    KeptGraph: "kept_graph",
+    NormUse: "norm_use",
+    TeacherForward: "teacher_forward",
+    EmbeddingTable: "embedding_table",
+    WeightTie: "weight_tie",
+    StateCopy: "state_copy",
+    LoaderSetup: "loader_setup",
+    RepeatedBatches: "repeated_batches",
 }
 """Which hook judges which fact."""

@@ -88,6 +88,10 @@ def test_only_the_command_line_imports_click() -> None:
     assert [path.as_posix() for path in MODULES if "click" in roots(imports(path))] == ["modellint/cli.py"]
 
 
+def test_only_the_plugin_imports_pytest() -> None:
+    assert [path.as_posix() for path in MODULES if "pytest" in roots(imports(path))] == ["modellint/pytest_plugin.py"]
+
+
 def test_no_vague_names() -> None:
     for path in MODULES:
         parts = set(path.with_suffix("").parts)
@@ -120,6 +124,10 @@ def run_code(*args: str) -> str:
         run_code("--help"),
         run_code("explain"),
         run_code("rules"),
+        run_code("run", "--help"),
+        "import modellint.pytest_plugin",
+        "import modellint.testing, modellint.evidence, modellint.lint",
+        "import modellint.runtime.script",
         "from modellint.catalog import all_rules; assert all_rules()",
         "from importlib import import_module\n"
         "from modellint.report import FORMATS\n"
@@ -174,7 +182,8 @@ def test_dependencies() -> None:
     assert names <= {"click", "libcst", "pathspec"}
     assert not any("<" in entry for entry in project["dependencies"]), "an upper bound downgrades the user's own"
     used = set().union(*(roots(imports(path)) for path in MODULES)) - sys.stdlib_module_names - {"modellint"}
-    assert used <= names | {"torch"}, "what is imported is declared"
+    # Torch is the user's own; pytest loads the plugin itself.
+    assert used <= names | {"torch", "pytest"}, "what is imported is declared"
 
 
 def test_ci_runs_what_the_readme_says() -> None:

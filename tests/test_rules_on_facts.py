@@ -9,13 +9,34 @@ from typing import Any
 import pytest
 
 from modellint.catalog import all_rules
+from modellint.facts.backward_use import BackwardUse
 from modellint.facts.discarded_value import DiscardedValue
-from modellint.facts.forward_use import CallSite, DeviceState, ForwardUse, Mode, ModeState, Sign, SignKind
+from modellint.facts.forward_use import (
+    CallSite,
+    DeviceState,
+    ForwardUse,
+    Mode,
+    ModeState,
+    Purpose,
+    Sign,
+    SignKind,
+    Unrecorded,
+)
+from modellint.facts.kept_graph import KeptGraph
 from modellint.facts.loss_use import Expects, LossUse, OutputKind, Step
 from modellint.facts.model import LayerRef, ModelRef
 from modellint.facts.module_class import HiddenModules, ModuleClass, SuperInit
-from modellint.facts.module_instance import Branch, LayerCall, ModuleInstance, UnusedLayer
+from modellint.facts.module_instance import (
+    Branch,
+    DetachedLayer,
+    LayerCall,
+    ModuleInstance,
+    UnusedLayer,
+    UnusedParameter,
+)
+from modellint.facts.non_finite import NonFinite
 from modellint.facts.parameter_fill import FilledLayer, ParameterFill
+from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 from modellint.facts.torch_call import UNKNOWN, Argument, TorchCall
 from modellint.facts.training_loop import Event, EventKind, OptimizerRef, TrainingLoop
@@ -192,6 +213,114 @@ INCOMPLETE = replace(MODEL, complete=False)
 )
 def test_loss_rules_stay_silent(rule: str, use: LossUse) -> None:
     assert run(rule, use) == []
+
+
+RELU = replace(SOFTMAX, input=OutputKind.NON_NEGATIVE)
+KL = replace(NLL, loss="F.kl_div")
+OVER_BATCH = replace(SOFTMAX, softmax_dim=0, softmax_shape=(16, 10))
+COLUMN = replace(
+    SIGMOID,
+    loss="MSELoss",
+    expects=Expects.RAW,
+    input=OutputKind.UNKNOWN,
+    element_wise=True,
+    input_shape=(16, 1),
+    target_shape=(16,),
+)
+
+
+def test_log_softmax_before_cross_entropy() -> None:
+    finding = only("log-softmax-before-cross-entropy", replace(SOFTMAX, input=OutputKind.LOG_PROBABILITIES))
+    assert finding.message == "`CrossEntropyLoss` is given log-probabilities, it takes raw scores"
+    assert finding.level is Level.NOTE
+
+
+def test_relu_before_loss() -> None:
+    finding = only("relu-before-loss", RELU)
+    assert finding.message == "`CrossEntropyLoss` is given the output of a ReLU, it needs raw scores"
+    assert "0.5" in only("relu-before-loss", replace(SIGMOID, input=OutputKind.NON_NEGATIVE)).why
+    sigmoid = only("relu-before-loss", replace(SOFTMAX, input=OutputKind.PROBABILITIES, classes=10))
+    assert "1.461" in sigmoid.why
+
+
+def test_kl_div_input_not_log() -> None:
+    assert "is probabilities" in only("kl-div-input-not-log", KL).message
+    assert "is raw scores" in only("kl-div-input-not-log", replace(KL, input=OutputKind.LOGITS)).message
+
+
+def test_softmax_over_batch() -> None:
+    finding = only("softmax-over-batch", OVER_BATCH)
+    assert "over the 16 samples" in finding.why
+    assert only("softmax-over-batch", replace(OVER_BATCH, loss="NLLLoss", input=OutputKind.LOG_PROBABILITIES))
+
+
+@pytest.mark.parametrize(
+    ("given", "target", "made"),
+    [((16, 1), (16,), "(16, 16)"), ((16,), (16, 1), "(16, 16)"), ((3, 1, 5, 5), (3, 5, 5), "(3, 3, 5, 5)")],
+)
+def test_loss_broadcast(given: tuple[int, ...], target: tuple[int, ...], made: str) -> None:
+    finding = only("loss-broadcast", replace(COLUMN, input_shape=given, target_shape=target))
+    assert finding.label.endswith(f"becomes {made}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "use"),
+    [
+        ("log-softmax-before-cross-entropy", SOFTMAX),
+        ("log-softmax-before-cross-entropy", replace(NLL, input=OutputKind.LOG_PROBABILITIES)),
+        ("log-softmax-before-cross-entropy", replace(OVER_BATCH, input=OutputKind.LOG_PROBABILITIES)),
+        ("relu-before-loss", replace(RELU, input=OutputKind.UNKNOWN)),
+        ("relu-before-loss", replace(RELU, expects=Expects.RAW)),
+        ("relu-before-loss", replace(SIGMOID, input=OutputKind.PROBABILITIES)),
+        ("relu-before-loss", replace(RELU, input=OutputKind.TANH)),
+        ("kl-div-input-not-log", NLL),
+        ("kl-div-input-not-log", replace(KL, input=OutputKind.LOG_PROBABILITIES)),
+        ("kl-div-input-not-log", replace(KL, input=OutputKind.UNKNOWN)),
+        ("kl-div-input-not-log", replace(KL, input=OutputKind.LOGITS, model=None)),
+        ("kl-div-input-not-log", replace(KL, input=OutputKind.LOGITS, model=INCOMPLETE)),
+        ("softmax-over-batch", replace(OVER_BATCH, softmax_dim=1)),
+        ("softmax-over-batch", replace(OVER_BATCH, softmax_shape=(10,))),
+        ("softmax-over-batch", replace(OVER_BATCH, softmax_shape=None)),
+        ("softmax-over-batch", replace(OVER_BATCH, input=OutputKind.UNKNOWN)),
+        ("loss-broadcast", replace(COLUMN, target_shape=None)),
+        ("loss-broadcast", replace(COLUMN, element_wise=False)),
+        ("loss-broadcast", replace(COLUMN, aligned=True)),
+        ("loss-broadcast", replace(COLUMN, target_shape=(16, 1))),
+        ("loss-broadcast", replace(COLUMN, target_shape=())),
+        ("loss-broadcast", replace(COLUMN, target_shape=(1,))),
+        ("loss-broadcast", replace(COLUMN, input_shape=(1, 1), target_shape=(1,))),
+        ("loss-broadcast", replace(COLUMN, input_shape=(16, 1, 3), target_shape=(5, 3))),
+        ("loss-broadcast", replace(COLUMN, input_shape=(16, 1, 5), target_shape=(16, 5, 1))),
+        ("loss-broadcast", replace(COLUMN, input_shape=(16, 1), target_shape=(1, 16), reduction="none")),
+    ],
+)
+def test_loss_rules_of_a_run_stay_silent(rule: str, use: LossUse) -> None:
+    assert run(rule, use) == []
+
+
+SGD = OptimizerRef(3, "optimizer", "SGD", at(18))
+CUT_OFF = BackwardUse(at(25), "loss.backward()", "loss", False, SGD, MODEL, at(23))
+
+
+def test_detached_loss() -> None:
+    finding = only("detached-loss", CUT_OFF)
+    assert finding.message == "`loss.backward()` reaches no parameter that `optimizer` holds"
+    assert labels(finding) == ["`model` runs here with gradients"]
+    assert "no operation made" in only("detached-loss", replace(CUT_OFF, leaf=True)).message
+
+
+def test_non_finite() -> None:
+    lost = NonFinite(at(25), "loss", "nan", "fc.weight", True, "optimizer", 0)
+    assert only("non-finite", lost).message == "`loss` is nan: `optimizer` steps on it"
+    assert "gradient of `fc.weight`" in only("non-finite", lost).why
+    assert "the parameter `fc.weight`" in only("non-finite", replace(lost, in_gradient=False)).why
+    assert only("non-finite", replace(lost, parameter="", optimizer="")).message == "`loss` is nan"
+
+
+def test_loss_kept_with_graph() -> None:
+    finding = only("loss-kept-with-graph", KeptGraph(at(23), "model(x)", MODEL, 48))
+    assert (finding.level, finding.message) == (Level.WARNING, "the graph behind `model(x)` stays alive after its step")
+    assert "48 past steps" in finding.why
 
 
 # Evaluation
@@ -411,6 +540,69 @@ def test_missing_no_grad_stays_silent(changes: dict[str, Any]) -> None:
     assert run("missing-no-grad", replace(WITH_GRAD, **changes)) == []
 
 
+# The same uses, seen by a run
+
+
+SEEN_EVALUATION = replace(
+    EVALUATION,
+    signs=(),
+    calls=(),
+    modes=(
+        ModeState(Mode.TRAIN, None, "", False),
+        ModeState(Mode.TRAIN, at(24), "trained here, in the same mode", False),
+    ),
+    run=RunEvidence(24, 32, 10, "evaluation batches"),
+    observed=Purpose.EVALUATION,
+)
+
+
+def test_a_run_says_what_a_forward_was_for() -> None:
+    finding = only("missing-eval", SEEN_EVALUATION)
+    assert finding.seen == "24 of 32 evaluation batches in training mode, first after 10 steps"
+    assert labels(finding) == ["trained here, in the same mode"]
+    assert run("missing-no-grad", SEEN_EVALUATION) == []
+    finding = only("missing-no-grad", replace(SEEN_EVALUATION, grad=True))
+    assert finding.seen == "24 of 32 evaluation batches with a graph that nothing used, first after 10 steps"
+
+
+@pytest.mark.parametrize("purpose", [Purpose.TRAIN, Purpose.DIFFERENTIATED, Purpose.AUXILIARY, Purpose.UNKNOWN])
+def test_signs_do_not_outweigh_what_a_run_saw(purpose: Purpose) -> None:
+    assert run("missing-eval", replace(SEEN_EVALUATION, observed=purpose, signs=EVALUATION.signs)) == []
+
+
+def test_missing_train_in_a_run() -> None:
+    was = ModeState(Mode.TRAIN, at(24), "was in training mode here before", False)
+    evaluated = ModeState(Mode.EVAL, at(11), "evaluated here, in eval mode", False, True)
+    evidence = RunEvidence(8, 12, 4, "training steps")
+    use = replace(TRAINING, modes=(was, evaluated), run=evidence, observed=Purpose.TRAIN)
+    finding = only("missing-train", use)
+    assert finding.message == "`model` is in eval mode when it is trained again"
+    assert finding.seen == "8 of 12 training steps in eval mode, first after 4 steps"
+    assert [(note.span, note.label) for note in finding.related] == [(at(11), "evaluated here, in eval mode")]
+    never = ModeState(Mode.EVAL, None, "it was never in training mode", True)
+    finding = only("missing-train", replace(use, modes=(never,), run=replace(evidence, likely=True)))
+    assert finding.certainty is Certainty.LIKELY
+    assert finding.message == "`model` is trained in eval mode: it was never in training mode"
+
+
+def test_no_grad_in_training() -> None:
+    use = replace(
+        TRAINING,
+        grad=False,
+        run=RunEvidence(4, 4, 0, "training steps"),
+        observed=Purpose.TRAIN,
+        unrecorded=Unrecorded.GRAD_OFF,
+    )
+    finding = only("no-grad-in-training", use)
+    assert finding.message == "`model` runs without gradients in training"
+    assert finding.seen.startswith("4 of 4 training steps")
+    block = replace(use, unrecorded=Unrecorded.CHECKPOINT, unrecorded_layers=(layer("block"),))
+    finding = only("no-grad-in-training", block)
+    assert finding.message == "`block` of `Twin` receives no gradients"
+    assert "use_reentrant=False" in finding.help
+    assert run("no-grad-in-training", replace(use, unrecorded=None)) == []
+
+
 def argument(name: str, constant: object, text: str = "", *, gated: bool = False) -> Argument:
     return Argument(name, text or repr(constant), at(31, column=40), constant, gated)
 
@@ -496,6 +688,23 @@ def test_attention_help_repeats_the_user_s_value() -> None:
 )
 def test_functional_dropout_stays_silent(call: TorchCall) -> None:
     assert run("functional-dropout-always-on", call) == []
+
+
+def test_functional_dropout_in_a_run() -> None:
+    seen = RunEvidence(12, 12, 3, "forwards in eval mode drew random numbers")
+    finding = only("functional-dropout-always-on", replace(DROPOUT, run=seen))
+    assert finding.seen == "12 of 12 forwards in eval mode drew random numbers, first after 3 steps"
+    own_flag = replace(DROPOUT, run=seen, arguments=(argument("training", True, "self.active"),))
+    assert only("functional-dropout-always-on", own_flag).label == "it is on in eval mode"
+
+
+def test_module_created_in_forward() -> None:
+    built = replace(DROPOUT, text="Dropout(0.5)", arguments=(), receiver_kind="module", built_each_forward=True)
+    finding = only("module-created-in-forward", built)
+    assert finding.message == "`Dropout(0.5)` is built anew in every forward of `Net`"
+    assert "eval()" in finding.why
+    assert "no optimizer" in only("module-created-in-forward", replace(built, has_parameters=True)).why
+    assert run("module-created-in-forward", DROPOUT) == []
 
 
 NAMED = DiscardedValue(at(9), "model.eval", "model", "module", "eval", None, None)
@@ -672,6 +881,159 @@ def test_unused_module_excluded_by_arguments_is_said_at_the_construction() -> No
 )
 def test_unused_module_stays_silent(instance: ModuleInstance) -> None:
     assert run("unused-module", instance) == []
+
+
+# The same facts from a run
+
+
+def measured(**numbers: float) -> RunEvidence:
+    named = {"calls": 240, "forwards": 120, **numbers}
+    return RunEvidence(120, 120, 3, "forwards", tuple(named.items()), root=1)
+
+
+def test_shared_batchnorm_of_a_run_is_certain_with_a_gap() -> None:
+    finding = only("shared-batchnorm", replace(INSTANCE, run=measured(gap=1.86, difference=2.04, std=0.55)))
+    assert finding.certainty is Certainty.CERTAIN
+    assert finding.seen == "norm ran 240 times in 120 forward calls; branch means differ by 2 (std 0.55)"
+    assert finding.sides == ("runtime",)
+    assert finding.evidence["gap"] == 1.86
+    assert finding.evidence["first_step"] == 3
+    wider = only("shared-batchnorm", replace(INSTANCE, run=measured(gap=0.1, variance_ratio=9.0)))
+    assert wider.certainty is Certainty.CERTAIN
+    assert wider.seen.endswith("branch variances differ by a factor of 9.0")
+
+
+@pytest.mark.parametrize("numbers", [{}, {"gap": 0.12, "variance_ratio": 1.5}])
+def test_shared_batchnorm_of_a_run_is_likely_without_one(numbers: dict[str, float]) -> None:
+    finding = only("shared-batchnorm", replace(INSTANCE, run=measured(**numbers)))
+    assert finding.certainty is Certainty.LIKELY
+    assert finding.seen == "norm ran 240 times in 120 forward calls"
+
+
+SMALL = replace(TEXT, size=(8, 8))
+LARGE = replace(SMALL, size=(16, 16), place=at(12))
+AGAIN = replace(SMALL, after_itself=True)
+LEVELS = replace(INSTANCE, calls=(SMALL, LARGE), run=measured(gap=0.9, difference=1.0, std=1.0))
+
+
+@pytest.mark.parametrize("calls", [(SMALL, LARGE), (SMALL, AGAIN, AGAIN), (replace(SMALL, own_input=True), LARGE)])
+def test_one_layer_on_unlike_inputs_of_a_run_is_likely(calls: tuple[LayerCall, ...]) -> None:
+    assert only("shared-batchnorm", replace(LEVELS, calls=calls)).certainty is Certainty.LIKELY
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [
+        replace(LEVELS, run=measured(gap=0.4)),
+        replace(LEVELS, run=measured()),
+        replace(LEVELS, run=None),
+        replace(LEVELS, calls=(SMALL, SMALL)),
+        replace(LEVELS, calls=(SMALL, AGAIN)),
+        replace(LEVELS, calls=(replace(SMALL, own_input=True), replace(LARGE, own_input=True))),
+        replace(LEVELS, calls=(SMALL, replace(LARGE, producer_key=None), replace(LARGE, producer_key=None))[1:]),
+    ],
+)
+def test_one_layer_on_several_inputs_of_a_run_stays_silent(instance: ModuleInstance) -> None:
+    assert run("shared-batchnorm", instance) == []
+
+
+PASSES = RunEvidence(12, 12, 0, root=1)
+
+
+def test_unused_module_of_a_run() -> None:
+    finding = only("unused-module", replace(UNUSED, run=PASSES))
+    assert finding.message == "`self.aux` is created but no forward that was watched uses it"
+    assert finding.seen == "no call and no gradient in 12 passes"
+    likely = only("unused-module", replace(UNUSED, run=replace(PASSES, likely=True)))
+    assert (likely.certainty, likely.level) == (Certainty.LIKELY, Level.NOTE)
+
+
+CUT = DetachedLayer(layer("context", line=12), 4160, at(20), returned=False)
+DETACHED = replace(UNUSED, unused=(), detached=(CUT,), run=PASSES)
+
+
+def test_detached_module() -> None:
+    finding = only("detached-module", DETACHED)
+    assert finding.span == CUT.ref.place
+    assert finding.message == "`self.context` runs, but no gradient ever reaches it"
+    assert finding.label == "4,160 of 9,665 parameters"
+    assert labels(finding) == ["called here"]
+    assert finding.certainty is Certainty.CERTAIN
+    assert finding.seen == "called with gradients on, no gradient in 12 passes"
+
+
+def test_detached_module_that_is_returned() -> None:
+    finding = only("detached-module", replace(DETACHED, detached=(replace(CUT, returned=True),)))
+    assert finding.message == "`self.context` runs, but what it returns reaches no loss"
+    assert finding.certainty is Certainty.LIKELY
+    unknown = only("detached-module", replace(DETACHED, detached=(replace(CUT, returned=None, call=None),)))
+    assert unknown.certainty is Certainty.LIKELY
+    assert labels(unknown) == []
+
+
+def test_detached_modules_of_one_line_are_one_finding() -> None:
+    twin = replace(CUT, ref=replace(CUT.ref, name="gate"), parameters=None)
+    finding = only("detached-module", replace(DETACHED, detached=(CUT, twin)))
+    assert finding.message == "`self.context`, `self.gate` run, but no gradient ever reaches them"
+    assert finding.label == ""
+
+
+LOST = UnusedParameter("attention.scale", "Parameter(1, 64)", 64, at(13))
+
+
+def test_unused_parameter() -> None:
+    finding = only("unused-parameter", replace(UNUSED, unused=(), unused_parameters=(LOST,), run=PASSES))
+    assert finding.span == at(13)
+    assert finding.message == "`self.attention.scale` is a parameter that no forward uses"
+    assert finding.label == "Parameter(1, 64)"
+    twin = replace(LOST, name="attention.shift")
+    both = only("unused-parameter", replace(UNUSED, unused=(), unused_parameters=(LOST, twin), run=PASSES))
+    assert both.message == "`self.attention.scale`, `self.attention.shift` are parameters that no forward uses"
+
+
+@pytest.mark.parametrize("rule", ["detached-module", "unused-parameter"])
+@pytest.mark.parametrize(
+    "instance",
+    [
+        replace(DETACHED, detached=()),
+        replace(DETACHED, unused_parameters=(LOST,), model=INCOMPLETE),
+        replace(
+            DETACHED,
+            detached=(replace(CUT, ref=replace(CUT.ref, place=None)),),
+            unused_parameters=(replace(LOST, place=None),),
+        ),
+    ],
+)
+def test_missing_gradients_stay_silent(rule: str, instance: ModuleInstance) -> None:
+    assert run(rule, instance) == []
+
+
+SLOPE = replace(TEXT, ref=layer("act", "PReLU"), stateful_norm=False, trained_slope=True)
+OTHER_SLOPE = replace(SLOPE, producer="output of Linear(48, 64)", producer_key=2, place=at(11))
+SLOPES = replace(INSTANCE, calls=(SLOPE, OTHER_SLOPE), run=measured())
+
+
+def test_shared_prelu() -> None:
+    finding = only("shared-prelu", SLOPES)
+    assert finding.span == SLOPE.ref.place
+    assert finding.message == "one `PReLU` is the activation of two different layers"
+    assert labels(finding) == ["1st use: output of Linear(32, 64)", "2nd use: output of Linear(48, 64)"]
+    assert finding.seen == "act ran 240 times in 120 forward calls"
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [
+        replace(SLOPES, root=False),
+        replace(SLOPES, model=INCOMPLETE),
+        replace(SLOPES, calls=(SLOPE, SLOPE)),
+        replace(SLOPES, calls=(SLOPE, replace(OTHER_SLOPE, producer_key=None))),
+        replace(SLOPES, calls=(SLOPE, replace(OTHER_SLOPE, layer=8))),
+        replace(SLOPES, calls=(replace(SLOPE, trained_slope=False), replace(OTHER_SLOPE, trained_slope=False))),
+    ],
+)
+def test_shared_prelu_stays_silent(instance: ModuleInstance) -> None:
+    assert run("shared-prelu", instance) == []
 
 
 HIDDEN = HiddenModules("blocks", at(6), "list", layer("0"), at(7), True, True, False, False)
@@ -1012,5 +1374,5 @@ def test_device_mismatch_stays_silent(changes: dict[str, Any]) -> None:
 
 def test_every_rule_has_a_test_here() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
-    missing = [name for name in all_rules() if f'"{name}"' not in source]
+    missing = [name for name, rule in all_rules().items() if "source" in rule.sides and f'"{name}"' not in source]
     assert missing == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from modellint.facts.model import ModelRef
+from modellint.facts.model import LayerRef, ModelRef
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
@@ -43,6 +43,23 @@ class SignKind(Enum):
     HELD_OUT_DATA = "the data is a held-out split"
     FUNCTION_NAME = "the function's name says so"
     LOADER_NAME = "the loader's name says so"
+
+
+class Purpose(Enum):
+    """What a run showed a forward to be for."""
+
+    TRAIN = "its result reached a backward"
+    DIFFERENTIATED = "its result was differentiated by `autograd.grad` only"
+    AUXILIARY = "it served the training of another model"
+    EVALUATION = "it ran on several inputs in a row, and no backward reached it"
+    UNKNOWN = "unknown"
+
+
+class Unrecorded(Enum):
+    """Why autograd recorded nothing of a forward that was meant to train."""
+
+    GRAD_OFF = "gradients are off"
+    CHECKPOINT = "no input of the reentrant checkpoint requires a gradient"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +134,9 @@ class ForwardUse:
     model_unmoved: bool
     """The model is known to be where it was constructed."""
     run: RunEvidence | None = None
+    observed: Purpose | None = None
+    """What a run showed it to be for; None in a fact from code, where the signs have to tell."""
+    unrecorded: Unrecorded | None = None
+    """Why backward found nothing of this training forward; None when it did, or when that was not seen."""
+    unrecorded_layers: tuple[LayerRef, ...] = ()
+    """The layers that it concerns; empty for the whole model."""

@@ -78,3 +78,14 @@ class LossUse:
     """The loss is backwarded."""
     target: OutputKind
     run: RunEvidence | None = None
+    input_shape: tuple[int, ...] | None = None
+    """None where the shapes are not known, as in code."""
+    target_shape: tuple[int, ...] | None = None
+    softmax_shape: tuple[int, ...] | None = None
+    """Shape of what the softmax of `softmax_dim` made."""
+    reduction: str = ""
+    """`mean`, `sum`, `none`, `batchmean`; empty when it is not known."""
+    element_wise: bool = False
+    """It compares input and target element by element and broadcasts them: mse_loss, or a subtraction by hand."""
+    aligned: bool = False
+    """An operand was given an axis right before (`unsqueeze`, `[:, None]`): it is meant to be broadcast."""

@@ -41,5 +41,8 @@ class ModelRef:
     """Layers of its forward that act differently under train() and eval(); dropout with p=0 is left out."""
     certain_mode_dependent: bool = False
     """At least one of `mode_dependent` is so for sure (a dropout whose p is unknown is not)."""
+    losses_in_training: bool = False
+    """In training mode, and only there, its forward takes the targets and returns losses, as detectors do: a loss on
+    held-out data can only be had in training mode."""
     trainable: bool | None = None
     """It has parameters that require a gradient; None when that was not followed."""

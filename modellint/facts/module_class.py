@@ -39,6 +39,69 @@ class HiddenModules:
 
 
 @dataclass(frozen=True, slots=True)
+class HiddenTensor:
+    """A tensor in an ordinary attribute, or in a plain container: `parameters()` and `buffers()` do not see it."""
+
+    attribute: str
+    place: Span
+    container: str
+    """`list`, `dict` and the like, empty for a tensor that is the attribute itself."""
+    shape: tuple[int, ...]
+    trainable: bool
+    """It requires a gradient, or was computed from a tensor that does."""
+    leaf: bool
+    """It is a tensor of its own; False for a result such as `nn.Parameter(...) * 0.1`."""
+    used_in_forward: bool
+    registered: bool
+    """It is registered somewhere, or shares its memory with a parameter that is."""
+    trained: bool
+    """An optimizer holds it, or the program changes it by hand."""
+    device: str
+    module_device: str
+    """Where all parameters of the module are; empty where it has none, or in several places."""
+    moved_at_use: bool
+    """Every method that reads it moves it (`.to(x.device)`) or asks it for its shape only."""
+
+
+@dataclass(frozen=True, slots=True)
+class StrayFlag:
+    """An attribute like `requires_grad` that was set where it means nothing."""
+
+    attribute: str
+    place: Span
+    owner: str
+    """What it was set on: `model.backbone`, `model.fc.weight`."""
+    on_parameter: bool
+    value: bool
+    parameters: int
+    """How many parameters it may have been meant for: they have the other value."""
+    defined_by_class: bool
+    """The class has such an attribute of its own."""
+
+
+class Shadow(Enum):
+    """In which way a name of nn.Module has got another meaning."""
+
+    SIGNATURE = "cannot be called as nn.Module calls it"
+    NO_BASE_CALL = "never calls the method that it replaces"
+    PROPERTY = "is a property"
+    VALUE = "is a value"
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowedMethod:
+    """A name of nn.Module to which a subclass gives another meaning."""
+
+    name: str
+    place: Span
+    how: Shadow
+    signature: str
+    """`train(self, loader, epochs)`, or the type of the value."""
+    still_training: str
+    """A layer below that was in train mode while the whole model was in eval mode; empty when none was seen."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleClass:
     """One class statement."""
 
@@ -55,4 +118,10 @@ class ModuleClass:
     """The first attribute that holds a module, parameter or buffer."""
     first_registration_place: Span | None
     hidden: tuple[HiddenModules, ...]
+    tensors: tuple[HiddenTensor, ...] = ()
+    """Only from a run."""
+    flags: tuple[StrayFlag, ...] = ()
+    """Only from a run."""
+    shadowed: tuple[ShadowedMethod, ...] = ()
+    """Only from a run."""
     run: RunEvidence | None = None

@@ -38,6 +38,14 @@ class LayerCall:
     """Equal keys mean the same producer object. None when not followed."""
     branches: tuple[tuple[int, int], ...]
     """The undecided branches it lies in, as (branch, arm): two calls that disagree on an arm exclude each other."""
+    trained_slope: bool = False
+    """The layer is a PReLU whose slope is trained."""
+    size: tuple[int, ...] | None = None
+    """Extents of its input without batch and channels, where a run saw it: `(32, 32)` of an image."""
+    own_input: bool = False
+    """The part of the model that it runs in was given an argument of forward, just as it came."""
+    after_itself: bool = False
+    """Its input was made from what an earlier call of the layer returned, and from something new: a recurrence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +61,42 @@ class UnusedLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class DetachedLayer:
+    """A layer with trainable parameters that runs with gradients on and gets none, while others get theirs."""
+
+    ref: LayerRef
+    parameters: int | None
+    call: Span | None
+    """Where it is called."""
+    returned: bool | None
+    """What it makes is part of what forward returns, and no backward comes in there; None when not followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedParameter:
+    """A trainable parameter that gets no gradient although the module that owns it runs."""
+
+    name: str
+    """Dotted path from the instance: `attention.scale`."""
+    text: str
+    """`Parameter(1, 64)`."""
+    parameters: int | None
+    place: Span | None
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleInstance:
-    """One module as it was constructed, and what one forward of it does."""
+    """One module as it was constructed, and what one forward of it does.
+
+    A run makes one fact of what gets no gradient, and one of every layer that a forward calls more than once, so that
+    each has its own evidence. The numbers of the latter: `calls` and `forwards` watched, and for a norm `gap` (largest
+    |m1 - m2| / sqrt(v1 + v2) of a channel between two of its inputs), `difference` and `std` there, `variance_ratio`.
+    """
 
     model: ModelRef
     calls: tuple[LayerCall, ...]
-    """Of every layer below it, in the order of one forward, helpers such as `encode()` included."""
+    """Of every layer below it, in the order of one forward, helpers such as `encode()` included. From a run: of one
+    layer that one forward calls more than once."""
     unused: tuple[UnusedLayer, ...]
     parameters: int | None
     """How many numbers all its registered layers hold; None when a size is unknown."""
@@ -68,3 +106,6 @@ class ModuleInstance:
     root: bool
     """Forward was called from code that is no module (or by nobody): the calls are a whole forward."""
     run: RunEvidence | None = None
+    detached: tuple[DetachedLayer, ...] = ()
+    """From a run only, as `unused_parameters`."""
+    unused_parameters: tuple[UnusedParameter, ...] = ()

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from modellint.facts.model import LayerRef, ModelRef
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
+
+
+class FillPattern(Enum):
+    """In which way the units of a layer start alike."""
+
+    CONSTANT = "one constant"
+    EQUAL_ROWS = "all rows equal"
+    COPIED_ROWS = "some rows are copies of others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +57,11 @@ class ParameterFill:
     overwritten: tuple[Span, ...]
     """Earlier fills of the same weights that this one replaced."""
     in_test_suite: bool
+    pattern: FillPattern = FillPattern.CONSTANT
+    kept: bool | None = None
+    """A run saw that training steps left the rows alike; None when it was not seen, or has not been looked at."""
+    in_series: bool = False
+    """Zero layers of which one feeds the other, and which no step could move."""
+    copies: int = 0
+    """How many rows are copies of another row, for COPIED_ROWS."""
     run: RunEvidence | None = None

@@ -56,6 +56,10 @@ class TorchCall:
     framework: str | None
     in_test_suite: bool
     run: RunEvidence | None = None
+    built_each_forward: bool = False
+    """Of the call of a layer: a run saw another object in every forward."""
+    has_parameters: bool = False
+    """Of such a layer: it has parameters, and no optimizer holds them."""
 
     def argument(self, name: str) -> Argument | None:
         """The argument bound to `name`, None when it was not given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -35,6 +36,8 @@ class Event:
     """The user's expression: `optimizer.step()`."""
     optimizers: tuple[int, ...]
     """The optimizers it concerns: the one that steps; those whose parameters are cleared or receive gradients."""
+    scaled: bool = False
+    """BACKWARD: of a loss that a GradScaler multiplied. CLIP: of gradients that still carry its scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,15 @@ class OptimizerRef:
     kind: str
     """`AdamW`; empty for a parameter of an uncalled function."""
     place: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class PassCount:
+    """How often a live run went through a pass."""
+
+    times: int
+    first_step: int
+    """How many optimizer steps had ended when it first came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +74,17 @@ class TrainingLoop:
     """ZERO_GRAD events of the loops around it and of the code before it."""
     framework: str | None
     run: RunEvidence | None = None
+    counts: tuple[PassCount, ...] = ()
+    """From a run: how often each of `passes` came. They begin after a step and end with the next one."""
+    start: tuple[Event, ...] = ()
+    """From a run: the steps of schedulers before the first step of the optimizer, and that; empty if not seen."""
+
+    def count(self, shows: Callable[[tuple[Event, ...]], object]) -> PassCount:
+        """From a run: how often a pass came that shows something, and when first; (0, 0) for never."""
+        counts = [count for events, count in zip(self.passes, self.counts, strict=False) if shows(events)]
+        return PassCount(sum(c.times for c in counts), min((c.first_step for c in counts), default=0))
+
+    def evidence(self, count: PassCount) -> dict[str, object]:
+        """For a finding that is about a part of the passes only."""
+        watched = sum(one.times for one in self.counts)
+        return {"times": count.times, "watched": watched, "first_step": count.first_step}

@@ -9,7 +9,7 @@ from modellint import __version__
 from modellint.facts.span import Span
 from modellint.finding import Finding, Fix, Level
 from modellint.report.fingerprint import fingerprints
-from modellint.report.model import LintReport, Options
+from modellint.report.model import LintReport, Options, RunSummary
 
 VERSION = 1
 """Rises when a field changes its meaning, goes away or becomes nullable."""
@@ -35,7 +35,8 @@ def frame_of(report: LintReport) -> dict[str, object]:
         for failure in report.failures
     ]
     tool = {"name": "modellint", "version": __version__}
-    return {"version": VERSION, "tool": tool, "summary": summary, "failures": failures}
+    run = None if report.run is None else _run(report.run)
+    return {"version": VERSION, "tool": tool, "summary": summary, "failures": failures, "run": run}
 
 
 def findings_of(report: LintReport) -> Iterator[dict[str, object]]:
@@ -44,6 +45,22 @@ def findings_of(report: LintReport) -> Iterator[dict[str, object]]:
     digests = fingerprints((finding for finding, _ in findings), report.lines)
     for (finding, reason), digest in zip(findings, digests, strict=True):
         yield _finding(finding, reason, digest)
+
+
+def _run(run: RunSummary) -> dict[str, object]:
+    return {
+        "script": run.script,
+        "models": list(run.models),
+        "optimizers": run.optimizers,
+        "steps": run.steps,
+        "traced": run.traced,
+        "evaluations": run.evaluations,
+        "out_of_sight": [{"subject": gap.subject, "reason": gap.reason, "rules": list(gap.rules)} for gap in run.gaps],
+        "quiet": [
+            {"rule": each.rule, "path": each.path, "lines": list(each.lines), "times": each.times, "what": each.what}
+            for each in run.quiet
+        ],
+    }
 
 
 def _finding(finding: Finding, reason: str | None, fingerprint: str) -> dict[str, object]:

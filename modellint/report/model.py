@@ -15,6 +15,52 @@ BAD_INPUT = frozenset({"syntax-error", "unreadable-file", "too-deep"})
 
 READER = "reader"
 """The `rule` of a failure that no rule caused."""
+OBSERVER = "observer"
+"""The same on a live run: the watch removed itself and the run went on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What a run could not show, and why."""
+
+    subject: str
+    """What the user would recognise: `model.encoder`, `evaluation`."""
+    reason: str
+    rules: tuple[str, ...] = ()
+    """The rules that are unknown for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Lines of a file that a run watched for a rule which found nothing there."""
+
+    rule: str
+    path: str
+    lines: tuple[int, ...]
+    times: int
+    """How often they were watched."""
+    what: str
+    """What `times` counts: `passes`, `evaluation forwards`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a report on a live run is about."""
+
+    script: str
+    """As the user named it, empty where no script was run."""
+    models: tuple[str, ...]
+    """Classes of the models that were judged, in the order of their first calls."""
+    optimizers: int
+    """How many optimizers stepped."""
+    steps: int
+    """Optimizer steps, of all optimizers together."""
+    traced: int
+    """How many of them were watched module by module."""
+    evaluations: int
+    """Forwards of the judged models in eval mode or without gradients."""
+    gaps: tuple[Gap, ...] = ()
+    quiet: tuple[Quiet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +85,8 @@ class LintReport:
     not_followed: tuple[NotFollowed, ...]
     read_lines: Callable[[str], Sequence[str]]
     """The lines of a file, by the path that spans carry. Formats call `lines`, which cannot fail."""
+    run: RunSummary | None = None
+    """What was run; None for a report on source code."""
 
     def count(self, level: Level) -> int:
         """How many findings have this level."""

@@ -16,7 +16,7 @@ from modellint import __version__
 from modellint.facts.span import Span
 from modellint.finding import Category, Finding, Fix, FlowStep, Level, RuleFailure, Safety
 from modellint.report.fingerprint import FileOutline, fingerprints
-from modellint.report.model import BAD_INPUT, READER, LintReport, Options
+from modellint.report.model import BAD_INPUT, OBSERVER, READER, LintReport, Options
 from modellint.report.pages import page, summary
 from modellint.report.summary import failure_text
 from modellint.report.wording import counted, numbered
@@ -94,7 +94,7 @@ class _Results:
         }
         run: _Json = {
             "tool": {"driver": driver},
-            "automationDetails": {"id": "modellint/source/"},
+            "automationDetails": {"id": f"modellint/{'source' if self._report.run is None else 'runtime'}/"},
             "columnKind": "unicodeCodePoints",
             "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The folder in which modellint ran."}}},
             "invocations": [self._invocation(left_out)],
@@ -118,8 +118,8 @@ class _Results:
         return notification | {"locations": [{"physicalLocation": self._places.physical(finding.span)}]}
 
     def _failure(self, failure: RuleFailure) -> _Json:
-        if failure.rule == READER:
-            notification = _notification("reader-failure", "error", failure_text(failure))
+        if failure.rule in (READER, OBSERVER):
+            notification = _notification(f"{failure.rule}-failure", "error", failure_text(failure))
         else:
             notification = _notification("rule-failure", "error", failure_text(failure))
             notification["associatedRule"] = {"id": failure.rule}

@@ -6,22 +6,23 @@ from collections.abc import Sequence
 
 from modellint.finding import Level, RuleFailure, Safety
 from modellint.report.cells import visible
-from modellint.report.model import BAD_INPUT, READER, LintReport, Options
+from modellint.report.model import BAD_INPUT, OBSERVER, READER, LintReport, Options, RunSummary
 from modellint.report.wording import counted, joined
 
 _PATHS_NAMED = 3
+_MODELS_NAMED = 3
 
 
 def summary_line(report: LintReport) -> str:
     """One sentence that is true of the whole run."""
+    if report.run is not None:
+        what = found(report) or _clear(report.run, report.rules)
+        failed = any(failure.rule == OBSERVER for failure in report.failures)
+        return f"{run_line(report.run, cut_short=failed)}: {what}{_in_brackets(_silenced(report))}"
     if report.findings or report.failures:
-        counts = [(report.count(level), level.value) for level in (Level.ERROR, Level.WARNING, Level.NOTE)]
-        unread = sum(failure.rule == READER for failure in report.failures)
-        counts += [(unread, "reader failure"), (len(report.failures) - unread, "rule failure")]
-        what = ", ".join(counted(number, noun) for number, noun in counts if number)
         details = _joined(f"{report.checked:,} checked", _count(report.skipped, "without torch skipped"))
         where = f" in {counted(report.files, 'file')}" if report.files else ""
-        return f"Found {what}{where}{_in_brackets(details, _silenced(report))}"
+        return f"Found {found(report)}{where}{_in_brackets(details, _silenced(report))}"
     if not report.checked:
         seen = report.skipped + report.ignored
         details = _joined(f"{counted(seen, 'file')} seen", _count(report.ignored, "ignored"))
@@ -29,6 +30,28 @@ def summary_line(report: LintReport) -> str:
     checked = f"{counted(report.checked, 'file')} checked, {counted(report.rules, 'rule')}"
     skipped = f"{counted(report.skipped, 'file')} without torch skipped" if report.skipped else ""
     return f"All clear: {checked}{_in_brackets(skipped, _silenced(report))}"
+
+
+def found(report: LintReport) -> str:
+    """`3 errors, 1 warning`, empty when there is nothing."""
+    counts = [(report.count(level), level.value) for level in (Level.ERROR, Level.WARNING, Level.NOTE)]
+    unread = sum(failure.rule == READER for failure in report.failures)
+    unseen = sum(failure.rule == OBSERVER for failure in report.failures)
+    judged = len(report.failures) - unread - unseen
+    counts += [(unread, "reader failure"), (unseen, "watch failure"), (judged, "rule failure")]
+    return ", ".join(counted(number, noun) for number, noun in counts if number)
+
+
+def run_line(run: RunSummary, cut_short: bool = False) -> str:
+    """What a run was: `Twin, 96 training steps, 24 evaluation forwards`."""
+    if len(run.models) > _MODELS_NAMED:
+        models = counted(len(run.models), "model")
+    else:
+        models = joined(run.models)
+    noun = "training step" if run.optimizers < 2 else "optimizer step"
+    steps = counted(run.steps, noun) if run.steps else "" if cut_short else "no training seen"
+    evaluations = counted(run.evaluations, "evaluation forward") if run.evaluations else ""
+    return visible(_joined(models, steps, evaluations)) or "the watch ended early"
 
 
 def hint_line(report: LintReport, fixable: bool = True) -> str:
@@ -47,6 +70,8 @@ def hint_line(report: LintReport, fixable: bool = True) -> str:
 
 def failure_text(failure: RuleFailure, place: str = "") -> str:
     """What failed, and what of the run holds all the same."""
+    if failure.rule == OBSERVER:
+        return f"the watch failed{place} ({failure.error}); the run went on without it"
     if failure.rule == READER:
         return f"the reader failed{place} ({failure.error}); the other files were read"
     return f"rule {failure.rule} failed{place} ({failure.error}); the other rules ran"
@@ -88,6 +113,10 @@ def left_out(report: LintReport) -> list[str]:
     ]
     lines += (f"not followed: {place.span}: `{place.text}` ({place.reason})" for place in report.not_followed)
     return [visible(line) for line in lines]
+
+
+def _clear(run: RunSummary, rules: int) -> str:
+    return f"all clear, {counted(rules, 'rule')}" if run.models else "nothing was judged"
 
 
 def _silenced(report: LintReport) -> str:

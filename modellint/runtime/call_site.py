@@ -45,6 +45,10 @@ class Site(NamedTuple):
         callee = self.callee()
         return callee.rpartition(".")[0] or callee
 
+    def argument(self) -> str:
+        """`optimizer` of `scaler.step(optimizer)`: the first argument, empty where there is none."""
+        return _argument(self.text())
+
 
 def capture(depth: int = 1) -> Site | None:
     """The innermost frame of the user's own code, seen from the caller; None when there is none.
@@ -67,6 +71,17 @@ def capture(depth: int = 1) -> Site | None:
     return library
 
 
+def capture_construction(made: object, depth: int = 1) -> Site | None:
+    """Where an object is constructed: as `capture`, but outside of the constructors of its own class."""
+    frame, level = sys._getframe(depth), 0
+    while frame.f_code.co_name == "__init__" and frame.f_back is not None:
+        names = frame.f_code.co_varnames
+        if not names or frame.f_locals.get(names[0]) is not made:
+            break
+        frame, level = frame.f_back, level + 1
+    return capture(depth + 1 + level)
+
+
 @cache
 def _kind(filename: str) -> int:
     path = os.path.realpath(filename) if not filename.startswith("<") else filename
@@ -77,6 +92,11 @@ def _kind(filename: str) -> int:
     if path.startswith("<") and not path.startswith(("<ipython", "<stdin>", "<string>")):
         return _LIBRARY  # frozen modules, generated methods of dataclasses
     return _USER
+
+
+def is_user_code(filename: str) -> bool:
+    """A file outside of torch, modellint, site-packages and the standard library."""
+    return _kind(filename) == _USER
 
 
 def _folder(module: object) -> str:
@@ -157,6 +177,22 @@ def source_text(span: Span) -> str:
     parts += (_line(span.path, number) for number in range(span.line + 1, span.end_line))
     parts.append(_line(span.path, span.end_line)[: span.end_column - 1])
     return " ".join(part.strip() for part in parts)
+
+
+def assigned_name(where: Site) -> str:
+    """`self.optimizer` of `self.optimizer = Adam(...)`: what the value made there is called; may be empty."""
+    span = where.span()
+    target, equals, rest = _line(span.path, span.line)[: span.column - 1].partition("=")
+    target = target.partition(":")[0].strip()
+    return target if equals and not rest.strip() and target.replace(".", "").isidentifier() else ""
+
+
+def _argument(text: str) -> str:
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError):
+        return ""
+    return ast.unparse(tree.args[0]) if isinstance(tree, ast.Call) and tree.args else ""
 
 
 def _callee(text: str) -> str:

@@ -19,7 +19,8 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -32,7 +33,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 
 from modellint.runtime import torch_internals
-from modellint.runtime.call_site import capture
+from modellint.runtime.call_site import capture, capture_construction
 from modellint.runtime.graph import tag_outputs
 from modellint.runtime.observer import Observer
 from modellint.runtime.session import ModuleCall, OptimizerRecord, RootCall, RootRecord, Session, Window
@@ -101,10 +102,16 @@ class Installation:
         self._pass_ended = self._listeners("pass_ended")
         self._backward_begins = self._listeners("backward_begins")
         self._backward_ends = self._listeners("backward_ends")
+        wanted = [observer.traced_windows for observer in self.observers]
+        self._traced_windows = {number for numbers in wanted for number in numbers}
         self._functions: dict[Callable[..., Any], list[Callable[..., None]]] = {}
         for observer in self.observers:
             for function in observer.functions:
                 self._functions.setdefault(function, []).append(observer.function_called)
+        self._evaluation_functions: dict[Callable[..., Any], list[Callable[..., None]]] = {}
+        for observer in self.observers:
+            for function in observer.evaluation_functions:
+                self._evaluation_functions.setdefault(function, []).append(observer.evaluation_function_called)
 
     def _listeners(self, event: str) -> list[Callable[..., None]]:
         return [
@@ -137,6 +144,17 @@ class Installation:
             _Patch(nn.Module, "state_dict", self._patched_state_dict),
         ]
         self._set_level(_DETAIL)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Note nothing of what runs inside: an experiment of ours, not the user's training."""
+        alive = self.alive
+        self._pop_mode()
+        self.alive = False
+        try:
+            yield
+        finally:
+            self.alive = alive
 
     def remove(self) -> None:
         """Stop to listen and take everything back. Never raises."""
@@ -217,10 +235,10 @@ class Installation:
         for parameter in parameters:
             if parameter is None or nn.parameter.is_lazy(parameter):
                 continue  # dead, or without a shape yet: the next root forward finds it
-            if not parameter.requires_grad or not parameter.is_leaf:
-                continue
             known = self._gradient_handles.get(id(parameter))
             if known is not None and known[0]() is parameter:
+                continue  # asked first: under a function mode each attribute below is a call
+            if not parameter.requires_grad or not parameter.is_leaf:
                 continue
             handle = parameter.register_post_accumulate_grad_hook(self._accumulated)  # type: ignore[no-untyped-call]
             self._gradient_handles[id(parameter)] = (weakref.ref(parameter), handle)
@@ -230,6 +248,8 @@ class Installation:
         stepped = [optimizer for optimizer in session.optimizers.values() if optimizer.steps]
         first = min((optimizer.traced_steps for optimizer in stepped), default=0)
         if first < TRACED_STEPS and session.traced_steps < max(MOST_FIRST_WINDOWS, TRACED_STEPS * len(stepped)):
+            return True
+        if session.steps // max(len(stepped), 1) in self._traced_windows:
             return True
         return session.steps % (_PERIOD * len(stepped)) < len(stepped)
 
@@ -296,6 +316,7 @@ class Installation:
         training, grad = inner.training, torch.is_grad_enabled()
         traced = self._level == _DETAIL
         detail = traced if training and grad else self._detail_of_evaluation()
+        detail |= not training and root.key in session.functions_wanted
         session.root_calls += 1
         root.calls += 1
         call = RootCall(
@@ -351,15 +372,19 @@ class Installation:
         call, self.session.root_call = self.session.root_call, None
         if call is None:
             return
+        if call.functions:
+            self._pop_mode()
         call.keywords = keywords
-        for listener in self._root_ends:
-            listener(call, module, args, output)
-        call.keywords = {}
+        try:
+            for listener in self._root_ends:
+                listener(call, module, args, output)
+        finally:
+            call.keywords = {}
 
     def _detail_of_evaluation(self) -> bool:
         """The first evaluation after a traced window is seen module by module, the others as roots."""
         steps = self.session.steps
-        if self._detail_evaluation and self._level == _DETAIL:
+        if self._detail_evaluation:
             self._detail_evaluation, self._evaluation_window = False, steps
         return self._evaluation_window == steps
 
@@ -373,7 +398,18 @@ class Installation:
     # Torch functions
 
     def _set_mode(self, call: RootCall, inner: nn.Module) -> None:
-        """Functions are seen in eager training only: elsewhere an active mode changes which kernels run."""
+        """Functions are seen in eager training only: elsewhere an active mode changes which kernels run.
+
+        One forward in eval mode is an exception, if an observer asked for it and no layer could choose another kernel.
+        """
+        if not call.training and call.root.key in self.session.functions_wanted:
+            self.session.functions_wanted.discard(call.root.key)
+            if not call.root.opaque and not _may_take_fast_path(inner):
+                self._push_mode()
+                call.functions = self._mode_on
+                if call.functions:
+                    self.session.functions_seen = False  # for the observers of training, nothing is
+                    return
         wanted = bool(self._functions) and call.traced and call.training and call.grad and not call.root.opaque
         if wanted and not _may_take_fast_path(inner):
             self._push_mode()
@@ -387,16 +423,18 @@ class Installation:
             self.session.out_of_sight("torch functions", "another function mode is active, such as `with torch.device`")
             return
         self._mode.__enter__()  # type: ignore[no-untyped-call]
-        self._mode_on = True
+        self._mode_on = self.session.functions_seen = True
 
     def _pop_mode(self) -> None:
         """Only when ours is on top; the next hook tries again."""
         if self._mode_on and torch_internals.top_function_mode() is self._mode:
             self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self._mode_on = False
+            self._mode_on = self.session.functions_seen = False
 
     def function_called(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
-        listeners = self._functions.get(function)
+        call = self.session.root_call
+        evaluated = call is not None and call.functions
+        listeners = (self._evaluation_functions if evaluated else self._functions).get(function)
         if listeners is None or not self.alive:
             return
         try:
@@ -567,7 +605,7 @@ class Installation:
             result = original(optimizer, *args, **kwargs)
             if self.alive:
                 try:
-                    record = self.session.optimizer_of(optimizer, capture(2), built=True)
+                    record = self.session.optimizer_of(optimizer, capture_construction(optimizer, 2), built=True)
                     self.session.look_at_optimizer(record, optimizer)
                     for observer in self.observers:
                         observer.optimizer_made(record, optimizer)
@@ -612,6 +650,8 @@ class _FunctionMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         __tracebackhide__ = True
         result = func(*args, **(kwargs or {}))
+        if torch_internals.is_compiling():
+            return result  # a function that the user compiled is traced through this handler
         installation = self._installation()
         if installation is not None:
             installation.function_called(func, args, kwargs or {}, result)
@@ -650,6 +690,8 @@ def _schedulers() -> list[type]:
 
 def _may_take_fast_path(module: nn.Module) -> bool:
     """Transformer layers in eval mode choose another kernel while a function mode is active."""
+    if not torch.backends.mha.get_fastpath_enabled():
+        return False
     return any(not child.training and isinstance(child, _FAST_PATH) for child in module.modules())
 
 

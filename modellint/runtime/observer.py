@@ -21,6 +21,8 @@ class Observer:
 
     makes: ClassVar[tuple[type, ...]] = ()
     """The facts that it makes: it is installed only if a selected rule judges one of them."""
+    traced_windows: ClassVar[range] = range(0)
+    """Windows that it wants traced besides the first ones, by their number for each optimizer that steps."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -80,6 +82,14 @@ class Observer:
 
     functions: ClassVar[frozenset[Callable[..., Any]]] = frozenset()
     """The functions that `function_called` wants to see, as torch passes them to `__torch_function__`."""
+
+    def evaluation_function_called(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+    ) -> None:
+        """The same for `evaluation_functions`, in the one forward in eval mode that `see_functions_of` asked for."""
+
+    evaluation_functions: ClassVar[frozenset[Callable[..., Any]]] = frozenset()
+    """The functions that `evaluation_function_called` wants to see."""
 
     def pass_ended(self, root: RootRecord, record: OptimizerRecord, window: Window) -> None:
         """A traced pass of a root ended with the step of `record`; comes after `step_ends`."""

@@ -53,6 +53,8 @@ class ModuleRecord:
     """The parameters that it registers itself."""
     opaque: str
     """Why nothing inside of it is seen, empty when it is seen."""
+    site: Site | None = None
+    """Where it was registered under its first path, if that was seen."""
 
     @property
     def kind(self) -> str:
@@ -86,6 +88,8 @@ class RootRecord:
     """The first of them: how many optimizer steps came before it."""
     site: Site | None = None
     """Its first training forward, or its first forward."""
+    name: str = ""
+    """The user's expression for the model, where the call does not tell."""
 
     @property
     def modules(self) -> list[ModuleRecord]:
@@ -113,7 +117,7 @@ class RootRecord:
 
     def text(self) -> str:
         """The user's expression for the model: `model` of `model(x)`, its class where there is none."""
-        callee = self.site.callee() if self.site is not None else ""
+        callee = self.name or (self.site.callee() if self.site is not None else "")
         return callee if callee and len(callee) <= 40 else self.cls.__name__
 
 
@@ -130,9 +134,13 @@ class OptimizerRecord:
     held: dict[int, weakref.ref[torch.Tensor]] = field(default_factory=dict)
     """Its parameters by id, as of its last traced step."""
     step_site: Site | None = None
+    name: str = ""
+    """The user's expression for it, where the call of `step` does not tell."""
     steps: int = 0
     traced_steps: int = 0
     in_step: bool = False
+    by_scaler: bool = False
+    """A GradScaler steps it: it is the argument of the user's call."""
     roots: list[RootRecord] = field(default_factory=list)
     """The roots of which it holds parameters, as of its last traced step."""
 
@@ -151,7 +159,9 @@ class OptimizerRecord:
 
     def text(self) -> str:
         """The user's expression for it: `optimizer` of `optimizer.step()`, its class where there is none."""
-        receiver = self.step_site.receiver() if self.step_site is not None else ""
+        receiver = self.name or (self.step_site.receiver() if self.step_site is not None else "")
+        if self.by_scaler and self.step_site is not None:
+            receiver = self.step_site.argument()
         return receiver if receiver and len(receiver) <= 40 else self.kind
 
 
@@ -176,6 +186,8 @@ class RootCall:
     """Made by a closure inside of an optimizer step."""
     calls: int = 0
     """Modules called below it so far."""
+    functions: bool = False
+    """The torch functions of this forward in eval mode are seen."""
     keywords: Mapping[str, Any] = field(default_factory=dict)
     """Its keyword arguments, during `root_ends` only."""
 
@@ -245,8 +257,12 @@ class Session:
         self.backward_depth = 0
         """Calls of `torch.autograd.backward` that run."""
         self.backward_site: Site | None = None
+        self.functions_seen = False
+        """Torch functions are shown to observers now."""
         self.registered: dict[tuple[int, str], tuple[weakref.ref[nn.Module], Site]] = {}
         """Where a submodule was registered: by id of the parent and name."""
+        self.functions_wanted: set[int] = set()
+        """Keys of the roots whose next forward in eval mode is to be seen function by function."""
         self.phase: str | None = None
         """`train`, `sanity`, `validate`, `test` or `predict` where a caller says so; None: inferred from the run."""
         self.other_threads = False
@@ -285,6 +301,7 @@ class Session:
         for path, child in module.named_modules(remove_duplicate=False):
             paths.setdefault(id(child), []).append(path)
             found[id(child)] = child
+        ids = {path: key for key, names in paths.items() for path in names}
         for key, child in found.items():
             known = root.by_id.get(key)
             own = tuple(self._parameters(root, paths[key][0], child))
@@ -294,9 +311,12 @@ class Session:
             reason = torch_internals.opaque_reason(child)
             if reason:
                 root.opaque.setdefault(paths[key][0], reason)
-            root.by_id[key] = ModuleRecord(
+            record = root.by_id[key] = ModuleRecord(
                 paths[key][0], tuple(paths[key]), weakref.ref(child), key, type(child), layer_text(child), own, reason
             )
+            parent, _, name = record.path.rpartition(".")
+            registered = self.registered.get((ids[parent], name)) if record.path else None
+            record.site = registered[1] if registered is not None and registered[0]() is child else None
 
     def _parameters(self, root: RootRecord, path: str, module: nn.Module) -> Iterator[ParameterRecord]:
         for name, parameter in module._parameters.items():
@@ -354,6 +374,10 @@ class Session:
     def holders(self, record: ParameterRecord) -> list[OptimizerRecord]:
         """The optimizers that hold a parameter."""
         return [optimizer for optimizer in self.optimizers.values() if optimizer.holds_key(record)]
+
+    def see_functions_of(self, root: RootRecord) -> None:
+        """Show the torch functions of its next forward in eval mode, if that cannot change what it computes."""
+        self.functions_wanted.add(root.key)
 
     # Places and gaps
 

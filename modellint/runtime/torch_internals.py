@@ -100,7 +100,8 @@ def opaque_reason(module: torch.nn.Module) -> str:
         return "scripted"
     if vars(module).get("_compiled_call_impl") is not None or type(module).__name__ == "OptimizedModule":
         return "compiled"
-    if type(module).__name__ in ("GraphModule", "InterpreterModule"):
+    # torch.fx makes a class for each graph, named after the module that was traced.
+    if any(cls.__name__ in ("GraphModule", "InterpreterModule") for cls in type(module).__mro__):
         return "a traced graph"
     if type(module).__name__ == "DataParallel":
         return "run on other threads by DataParallel"

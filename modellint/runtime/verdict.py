@@ -14,11 +14,13 @@ from modellint.facts.run_evidence import RunEvidence
 from modellint.finding import RuleFailure
 from modellint.judge import judge
 from modellint.lint import CheckedFiles, Input
-from modellint.report.model import READER, LintReport
+from modellint.report.model import OBSERVER, Gap, LintReport, RunSummary
 from modellint.rule import Rule
 from modellint.runtime import call_site
+from modellint.runtime.evaluation_count import evaluations
 from modellint.runtime.hooks import Installation
-from modellint.runtime.session import OutOfSight
+from modellint.runtime.quiet import quiet_lines
+from modellint.runtime.session import OutOfSight, Session
 from modellint.suppress import suppress
 
 
@@ -37,12 +39,17 @@ def configured(select: Sequence[str] | None, ignore: Sequence[str]) -> Configura
     return Configuration(Path.cwd(), Flags(select=None if select is None else tuple(select), ignore=tuple(ignore)))
 
 
-def selected_rules(select: Sequence[str] | None, ignore: Sequence[str]) -> list[Rule]:
+def selected_rules(
+    select: Sequence[str] | None,
+    ignore: Sequence[str],
+    configuration: Configuration | None = None,
+    sides: Sequence[str] = ("runtime",),
+) -> list[Rule]:
     """The rules that judge a run; raises UsageError for a name that is no rule."""
-    configuration = configured(select, ignore)
+    configuration = configuration or configured(select, ignore)
     settings = configuration.for_folder(configuration.cwd)
     catalog.check_names(settings)
-    return [rule for rule in catalog.selected(settings) if "runtime" in rule.sides]
+    return [rule for rule in catalog.selected(settings) if set(sides).intersection(rule.sides)]
 
 
 def reach_verdict(
@@ -52,8 +59,12 @@ def reach_verdict(
     *,
     select: Sequence[str] | None,
     ignore: Sequence[str],
+    configuration: Configuration | None = None,
 ) -> Verdict:
-    """Judge what the observers saw. An observer that fails becomes a failure in the report, never an exception."""
+    """Judge what the observers saw. An observer that fails becomes a failure in the report, never an exception.
+
+    `configuration` takes the place of `select` and `ignore` where a command line has more to say than these.
+    """
     failures: list[RuleFailure] = []
     if installation.failure is not None:
         failures.append(_failure(installation.failure))
@@ -65,7 +76,7 @@ def reach_verdict(
             failures.append(_failure(error))
     facts = [fact for fact in facts if _concerns(fact, judged_roots)]
     found, rule_failures = judge(facts, rules)
-    configuration = configured(select, ignore)
+    configuration = configuration or configured(select, ignore)
     paths = sorted({finding.span.path for finding in found} | {n.span.path for f in found for n in f.related})
     files = CheckedFiles(
         Input(Found([configuration.cwd / path for path in paths if os.path.isfile(path)])), configuration
@@ -84,8 +95,36 @@ def reach_verdict(
         paths=(),
         not_followed=(),
         read_lines=call_site.lines,
+        run=_summary(installation, judged_roots, facts, rules),
     )
     return Verdict(report, tuple(facts), tuple(installation.session.gaps()), configuration)
+
+
+def _summary(
+    installation: Installation, judged_roots: frozenset[int], facts: Sequence[object], rules: Sequence[Rule]
+) -> RunSummary:
+    session = installation.session
+    judged = [root for root in session.all_roots() if root.key in judged_roots]
+    gaps = tuple(Gap(gap.subject, gap.reason, gap.rules) for gap in session.gaps())
+    return RunSummary(
+        script="",
+        models=tuple(dict.fromkeys(root.cls.__name__ for root in judged)),
+        optimizers=sum(1 for optimizer in session.optimizers.values() if optimizer.steps),
+        steps=session.steps,
+        traced=min(session.traced_steps, session.steps),
+        evaluations=evaluations(installation.observers, judged_roots),
+        gaps=gaps,
+        quiet=quiet_lines(facts, rules, gaps),
+    )
+
+
+def note_early_end(session: Session, rules: Sequence[Rule]) -> None:
+    """Say what an early end of the watch (`steps=N`) took away."""
+    session.out_of_sight(
+        "evaluation",
+        f"none in the first {session.steps:,} steps",
+        *(rule.name for rule in rules if type(rule).forward_use is not Rule.forward_use),
+    )
 
 
 def _concerns(fact: object, judged_roots: frozenset[int]) -> bool:
@@ -98,4 +137,4 @@ def _failure(error: Exception) -> RuleFailure:
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     path = os.path.basename(traceback.tb_frame.f_code.co_filename) if traceback is not None else ""
-    return RuleFailure(READER, path, traceback.tb_lineno if traceback is not None else 0, type(error).__name__)
+    return RuleFailure(OBSERVER, path, traceback.tb_lineno if traceback is not None else 0, type(error).__name__)

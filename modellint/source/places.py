@@ -10,7 +10,7 @@ from modellint.facts.span import Span
 from modellint.source.interpreter.entry import Interpreter
 from modellint.source.interpreter.expressions import CallArguments
 from modellint.source.interpreter.records import Assumed, Records
-from modellint.source.interpreter.values import Const, ModuleValue, ParameterValue, Site
+from modellint.source.interpreter.values import Const, FunctionValue, ModuleValue, ParameterValue, Site
 from modellint.source.project import SourceFile
 from modellint.source.torch_api.layers import parameter_count
 
@@ -80,6 +80,7 @@ class Places:
             complete=self.is_complete(module),
             mode_dependent=tuple(self.layer(name, part) for name, part, _ in dependent),
             certain_mode_dependent=any(certain for _, _, certain in dependent),
+            losses_in_training=_losses_in_training(module),
             trainable=self.trainable(module),
         )
 
@@ -203,3 +204,30 @@ def contradicts(a: Assumed, b: Assumed) -> bool:
                 if other_outcome and other[0] == "equals" and other[1] is key[1] and other[2] != key[2]:
                     return True
     return False
+
+
+def _losses_in_training(module: ModuleValue) -> bool:
+    """Its own forward returns under a test of `self.training`, from an argument that only this branch reads."""
+    forward = module.cls.lookup("forward") if module.cls is not None else None
+    if not isinstance(forward, FunctionValue) or not isinstance(forward.node, ast.FunctionDef):
+        return False
+    arguments = forward.node.args
+    own = {argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    for node in ast.walk(forward.node):
+        if not isinstance(node, ast.If) or not any(_reads_training(part) for part in ast.walk(node.test)):
+            continue
+        inside = [part for statement in node.body for part in ast.walk(statement)]
+        if any(isinstance(part, ast.Return) for part in inside):
+            known = {id(part) for part in inside}
+            outside = [part for part in ast.walk(forward.node) if id(part) not in known]
+            if own & (_names(inside) - _names(outside)):
+                return True
+    return False
+
+
+def _names(nodes: Iterable[ast.AST]) -> set[str]:
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+def _reads_training(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "training" and isinstance(node.value, ast.Name)

@@ -54,7 +54,7 @@ class Attention(nn.Module):
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch, length, width = x.shape
+        batch, length, _ = x.shape
         q, k, v = self.qkv(self.norm(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         x = x + self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
         return x + self.feed(self.feed_norm(x))
@@ -123,20 +123,26 @@ CONFIGURATIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
 }
 
 
-def peers(model: nn.Module) -> dict[str, Callable[[], AbstractContextManager[object]]]:
+def peers(
+    model: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Callable[[], AbstractContextManager[object]]]:
     """Other live checkers, where they are installed."""
     found: dict[str, Callable[[], AbstractContextManager[object]]] = {}
     if importlib.util.find_spec("torch_audit") is not None:
-        found["torch-audit"] = lambda: _torch_audit(model)
+        found["torch-audit, one step in 1000"] = lambda: _torch_audit(model, optimizer, 1000)
+        found["torch-audit, every step"] = lambda: _torch_audit(model, optimizer, 1)
     return found
 
 
 @contextlib.contextmanager
-def _torch_audit(model: nn.Module) -> Iterator[None]:
-    from torch_audit import Auditor
+def _torch_audit(model: nn.Module, optimizer: torch.optim.Optimizer, every: int) -> Iterator[None]:
+    from torch_audit import autopatch
 
-    with Auditor(model):
+    auditor = autopatch(model, optimizer=optimizer, every_n_steps=every, reporters=[], suppress_internal_errors=True)
+    try:
         yield
+    finally:
+        auditor.unpatch()
 
 
 def measure(name: str, rounds: int) -> dict[str, list[float]]:
@@ -160,7 +166,7 @@ def measure(name: str, rounds: int) -> dict[str, list[float]]:
     train(WARM_UP)
     ratios: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for configuration, context in {**CONFIGURATIONS, **peers(model)}.items():
+        for configuration, context in {**CONFIGURATIONS, **peers(model, optimizer)}.items():
             with context():
                 train(WARM_UP)
                 middle = train(steps)

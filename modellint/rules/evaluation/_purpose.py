@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 
-from modellint.facts.forward_use import ForwardUse, Mode, SignKind
+from modellint.facts.forward_use import ForwardUse, Mode, Purpose, SignKind
 
 _JUDGED = {SignKind.LOSS, SignKind.METRIC}
 _KEPT = {SignKind.COLLECTED, SignKind.RETURNED}
@@ -24,7 +24,12 @@ _OTHER_PURPOSE = frozenset(
 
 
 def is_evaluation(use: ForwardUse) -> bool:
-    """One strong sign, or two weak ones, that the call is validation or inference; no sign against it."""
+    """One strong sign, or two weak ones, that the call is validation or inference; no sign against it.
+
+    A run shows what became of the output: then no sign is asked.
+    """
+    if use.observed is not None:
+        return use.observed is Purpose.EVALUATION
     if use.backwarded or use.in_training_pass or use.needs_gradient:
         return False
     switched = bool(use.modes) and all(s.mode is Mode.EVAL and not s.by_construction for s in use.modes)
@@ -54,6 +59,14 @@ def is_evaluation(use: ForwardUse) -> bool:
 def region(use: ForwardUse) -> Hashable:
     """Equal for calls of one model in one function: one finding is enough for them."""
     return (use.place.path, use.functions, use.model.key)
+
+
+def seen(use: ForwardUse, what: str) -> str:
+    """`24 of 24 evaluation batches in training mode`, where a run counted them."""
+    run = use.run
+    if run is None:
+        return ""
+    return f"{run.times:,} of {run.watched:,} {what}, first after {run.first_step:,} steps"
 
 
 def innermost_function(use: ForwardUse) -> str | None:

@@ -27,6 +27,7 @@ class FunctionalDropoutAlwaysOn(Rule):
     """
 
     category = Category.CORRECTNESS
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -46,7 +47,8 @@ class FunctionalDropoutAlwaysOn(Rule):
 
     model = Net().eval()
     with torch.no_grad():
-        scores = model(torch.randn(3, 8))
+        for x in torch.randn(4, 3, 8):
+            print(model(x).argmax(1))
     """
     good = """
     import torch
@@ -67,7 +69,8 @@ class FunctionalDropoutAlwaysOn(Rule):
 
     model = Net().eval()
     with torch.no_grad():
-        scores = model(torch.randn(3, 8))
+        for x in torch.randn(4, 3, 8):
+            print(model(x).argmax(1))
     """
     fine_when = (
         "The call stands under `if self.training:`, or the probability is set by the mode one line above.",
@@ -97,7 +100,7 @@ class FunctionalDropoutAlwaysOn(Rule):
                 return
             label = "`training` is not given, its default is True"
         elif training.constant is True and not training.mode_gated:
-            label = "`training=True` does not follow the mode"
+            label = "`training=True` does not follow the mode" if call.run is None else "it is on in eval mode"
         else:
             return
         yield self._report(call, label, probability, "pass training=self.training", certain=training is None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from modellint.facts.forward_use import Mode
 from modellint.rule import Category, Certainty, Finding, ForwardUse, Iterator, Note, Rule, Span
 from modellint.rules.evaluation._mode_layers import contains, drops, norm_family, telling_layer
-from modellint.rules.evaluation._purpose import innermost_function, is_evaluation, region
+from modellint.rules.evaluation._purpose import innermost_function, is_evaluation, region, seen
 
 
 class MissingEval(Rule):
@@ -19,6 +19,7 @@ class MissingEval(Rule):
     """
 
     category = Category.CORRECTNESS
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -113,7 +114,7 @@ class MissingEval(Rule):
 
     def forward_use(self, use: ForwardUse) -> Iterator[Finding]:
         model = use.model
-        if not model.complete or not model.mode_dependent or not use.modes:
+        if not model.complete or not model.mode_dependent or model.losses_in_training or not use.modes:
             return
         if any(state.mode is not Mode.TRAIN for state in use.modes) or not is_evaluation(use):
             return
@@ -140,6 +141,7 @@ class MissingEval(Rule):
             certainty=Certainty.CERTAIN if model.certain_mode_dependent else Certainty.LIKELY,
             why=f"{contains(model, layer)}: {effect}",
             help=f"call {model.text}.eval() {where}, and {model.text}.train() before training goes on",
+            seen=seen(use, "evaluation batches in training mode"),
             group=region(use),
         )
 
@@ -148,9 +150,12 @@ def _notes(use: ForwardUse) -> list[Note]:
     notes: dict[Span, Note] = {}
     for state in use.modes:
         if state.place is not None:
-            label = (
-                "constructed here, in training mode" if state.by_construction else "training mode is switched on here"
-            )
+            if use.run is not None:
+                label = state.text
+            elif state.by_construction:
+                label = "constructed here, in training mode"
+            else:
+                label = "training mode is switched on here"
             notes.setdefault(state.place, Note(state.place, label))
     if use.calls:
         call = use.calls[-1].place

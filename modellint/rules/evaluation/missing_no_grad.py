@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modellint.facts.forward_use import SignKind
 from modellint.rule import Category, Finding, ForwardUse, Iterator, Rule
-from modellint.rules.evaluation._purpose import innermost_function, is_evaluation, region
+from modellint.rules.evaluation._purpose import innermost_function, is_evaluation, region, seen
 
 
 class MissingNoGrad(Rule):
@@ -18,6 +18,7 @@ class MissingNoGrad(Rule):
     """
 
     category = Category.PERFORMANCE
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -78,5 +79,6 @@ class MissingNoGrad(Rule):
             label="every call keeps its activations for a backward that never comes",
             why="the result is the same, but it takes more memory and time than under no_grad",
             help=f"{decorated}put this call under `with torch.no_grad():`",
+            seen=seen(use, "evaluation batches with a graph that nothing used"),
             group=region(use),
         )

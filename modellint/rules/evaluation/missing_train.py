@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from modellint.facts.forward_use import Mode
+from modellint.facts.forward_use import Mode, ModeState
 from modellint.rule import Category, Certainty, Finding, ForwardUse, Iterator, Note, Rule
 from modellint.rules.evaluation._mode_layers import contains, drops, norm_family, telling_layer
+from modellint.rules.evaluation._purpose import seen
 
 
 class MissingTrain(Rule):
@@ -17,6 +18,7 @@ class MissingTrain(Rule):
     """
 
     category = Category.CORRECTNESS
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -106,10 +108,11 @@ class MissingTrain(Rule):
             return
         evals = [state for state in use.modes if state.mode is Mode.EVAL and not state.by_construction]
         # eval() before the loop may be on purpose (frozen BatchNorm); in its rounds it is for the evaluation.
-        evals = [state for state in evals if state.place is not None and state.in_same_loop]
+        evals = [state for state in evals if (state.place is not None or use.run is not None) and state.in_same_loop]
         if not train or not evals or any(state.mode is Mode.UNKNOWN for state in use.modes):
             return
         layer = telling_layer(model)
+        after = f"after {evals[0].text}" if use.run is None else "after an evaluation"
         effect = (
             "its running statistics stand still"
             if norm_family(layer)
@@ -117,20 +120,15 @@ class MissingTrain(Rule):
             if drops(layer)
             else "it acts as in evaluation"
         )
-        notes = [Note(s.place, "eval mode is switched on here", cause=True) for s in evals if s.place is not None]
-        notes += [
-            Note(s.place, "constructed here, in training mode" if s.by_construction else "training mode was set here")
-            for s in train
-            if s.place is not None
-        ]
         yield self.finding(
             at=use.place,
-            message=f"`{model.text}` can be in eval mode when it is trained again",
-            label="trained in eval mode from the second round on",
-            related=notes,
+            message=f"`{model.text}` {'can be' if use.run is None else 'is'} in eval mode when it is trained again",
+            label="trained in eval mode from the second round on" if use.run is None else "trained in eval mode",
+            related=_notes(use, evals, train),
             certainty=Certainty.CERTAIN if model.certain_mode_dependent else Certainty.LIKELY,
-            why=f"{contains(model, layer)}: after {evals[0].text} {effect}, and no train() comes before this forward",
+            why=f"{contains(model, layer)}: {after} {effect}, and no train() comes before this forward",
             help=f"call {model.text}.train() at the top of every epoch",
+            seen=seen(use, "training steps in eval mode"),
             group=(model.key, evals[0].place),
         )
 
@@ -145,5 +143,23 @@ class MissingTrain(Rule):
             related=notes,
             why="dropout stays off and BatchNorm keeps its old statistics during the whole training",
             help=f"call {model.text}.train() at the top of every epoch",
+            seen=seen(use, "training steps in eval mode"),
             group=(model.key, state.place),
         )
+
+
+def _notes(use: ForwardUse, evals: list[ModeState], train: list[ModeState]) -> list[Note]:
+    """What switched the mode, or where a run saw it."""
+    notes = []
+    for state in (*evals, *train):
+        if state.place is None or state.place == use.place:
+            continue
+        evaluated = state.mode is Mode.EVAL
+        if use.run is not None:
+            label = state.text
+        elif evaluated:
+            label = "eval mode is switched on here"
+        else:
+            label = "constructed here, in training mode" if state.by_construction else "training mode was set here"
+        notes.append(Note(state.place, label, cause=evaluated))
+    return notes

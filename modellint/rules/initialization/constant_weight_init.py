@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modellint.facts.parameter_fill import FilledLayer
+from modellint.facts.parameter_fill import FilledLayer, FillPattern
 from modellint.rule import Category, Certainty, Finding, Iterator, Note, ParameterFill, Rule
 from modellint.rules._wording import instance_name, listing
 
@@ -18,6 +18,7 @@ class ConstantWeightInit(Rule):
     """
 
     category = Category.CORRECTNESS
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -26,21 +27,14 @@ class ConstantWeightInit(Rule):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.fc1 = nn.Linear(4, 16)
-            self.fc2 = nn.Linear(16, 1)
+            self.fc1 = nn.Linear(4, 9).apply(lambda m: nn.init.ones_(m.weight))  # expect: constant-weight-init
+            self.fc2 = nn.Linear(9, 1)
 
         def forward(self, x):
             return self.fc2(torch.relu(self.fc1(x)))
 
 
-    def init_weights(m):
-        if isinstance(m, nn.Linear):
-            nn.init.constant_(m.weight, 0.01)  # expect: constant-weight-init
-            nn.init.zeros_(m.bias)
-
-
     model = Net()
-    model.apply(init_weights)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
@@ -56,21 +50,14 @@ class ConstantWeightInit(Rule):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.fc1 = nn.Linear(4, 16)
-            self.fc2 = nn.Linear(16, 1)
+            self.fc1 = nn.Linear(4, 9).apply(lambda m: nn.init.kaiming_normal_(m.weight))
+            self.fc2 = nn.Linear(9, 1)
 
         def forward(self, x):
             return self.fc2(torch.relu(self.fc1(x)))
 
 
-    def init_weights(m):
-        if isinstance(m, nn.Linear):
-            nn.init.kaiming_normal_(m.weight, nonlinearity="relu")
-            nn.init.zeros_(m.bias)
-
-
     model = Net()
-    model.apply(init_weights)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
@@ -92,11 +79,13 @@ class ConstantWeightInit(Rule):
     def parameter_fill(self, fill: ParameterFill) -> Iterator[Finding]:
         if not fill.trained or fill.in_test_suite or not fill.model.complete:
             return
+        if fill.pattern is FillPattern.COPIED_ROWS:
+            return
         called = [layer for layer in fill.layers if layer.called]
         hit = [layer for layer in called if not (layer.frozen or layer.depthwise or layer.bias_set_per_unit)]
         if not hit or (not fill.others and all(layer.last for layer in called)):
             return  # nothing is reached, or it is a linear model, which needs no random start
-        if fill.value == 0 and (fill.others or len(hit) < len(called)):
+        if fill.value == 0 and not fill.in_series and (fill.others or len(hit) < len(called)):
             return  # single zero layers are a technique; only an instance of nothing else is dead
         names = listing(list(dict.fromkeys(layer.ref.name or layer.ref.kind for layer in hit)))
         notes = []
@@ -107,10 +96,11 @@ class ConstantWeightInit(Rule):
         notes += [Note(span, "an earlier fill of the same weights") for span in fill.overwritten]
         yield self.finding(
             at=fill.place,
-            message=f"all weights of `{names}` in `{instance_name(fill.model)}` start at {fill.value:g}",
+            message=_message(fill, names),
             label="every unit of a layer becomes a copy of the others",
             related=notes,
-            certainty=Certainty.CERTAIN if _all_hidden(fill, hit) else Certainty.LIKELY,
+            certainty=Certainty.CERTAIN if fill.kept or _all_hidden(fill, hit) else Certainty.LIKELY,
+            seen=_seen(fill),
             why=_why(fill),
             help="keep the default initialisation, or use Kaiming or Xavier; "
             "to compare two models fairly use one seed or copy a state dict",
@@ -122,9 +112,26 @@ def _all_hidden(fill: ParameterFill, hit: list[FilledLayer]) -> bool:
     return not fill.others or (len(fill.others) == 1 and not any(layer.last for layer in hit))
 
 
+def _message(fill: ParameterFill, names: str) -> str:
+    where = f"`{names}` in `{instance_name(fill.model)}`"
+    if fill.pattern is FillPattern.EQUAL_ROWS:
+        return f"all rows of the weights of {where} start equal"
+    return f"all weights of {where} start at {fill.value:g}"
+
+
+def _seen(fill: ParameterFill) -> str:
+    if fill.run is None:
+        return ""
+    if fill.kept is None:
+        return "so at the first forward"
+    return f"{'still' if fill.kept else 'no longer'} so after {fill.run.watched} training steps"
+
+
 def _why(fill: ParameterFill) -> str:
+    if fill.in_series:
+        return "each one's gradient is multiplied by the other's zeros: no training step can move them"
     if fill.value == 0:
         return "no gradient passes a weight of zero: only the last layer can learn at first, and its units learn alike"
-    if fill.others:
+    if fill.others and not fill.kept:
         return "its units get equal inputs and start equal: only the random weights of other layers can separate them"
     return "equal units get equal gradients and stay equal: each layer has rank one however wide it is"

@@ -17,6 +17,7 @@ class BceWithoutSigmoid(Rule):
     """
 
     category = Category.CORRECTNESS
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn

@@ -18,6 +18,7 @@ class NllWithoutLogSoftmax(Rule):
     """
 
     category = Category.CORRECTNESS
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn

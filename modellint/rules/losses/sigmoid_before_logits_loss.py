@@ -20,6 +20,7 @@ class SigmoidBeforeLogitsLoss(Rule):
     """
 
     category = Category.CORRECTNESS
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn

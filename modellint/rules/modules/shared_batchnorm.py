@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 
 from modellint.facts.module_instance import LayerCall
-from modellint.rule import Category, Finding, Iterator, ModuleInstance, Note, Rule
+from modellint.facts.run_evidence import RunEvidence
+from modellint.rule import Category, Certainty, Finding, Iterator, ModuleInstance, Note, Rule
 from modellint.rules._wording import instance_name, number, ordinal
 
 _STATISTICS = "one running_mean / running_var, created once"
+_GAP = 0.5
+"""Standard deviations between the means of a channel: 1.86 for an encoder and a decoder, 0.12 for a Siamese net."""
+_VARIANCE_RATIO = 4.0
 
 
 class SharedBatchnorm(Rule):
@@ -23,6 +27,7 @@ class SharedBatchnorm(Rule):
     """
 
     category = Category.CORRECTNESS
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -93,9 +98,12 @@ class SharedBatchnorm(Rule):
         for calls in by_layer.values():
             uses = _uses(calls)
             if len(uses) >= 2:
-                yield self._report(instance, uses)
+                sure = instance.run is None or _differ(instance.run)
+                yield self._report(instance, uses, Certainty.CERTAIN if sure else Certainty.LIKELY)
+            elif len(uses) == 1 and instance.run is not None and _differ(instance.run) and _several_inputs(calls):
+                yield self._report(instance, calls, Certainty.LIKELY)
 
-    def _report(self, instance: ModuleInstance, uses: list[LayerCall]) -> Finding:
+    def _report(self, instance: ModuleInstance, uses: list[LayerCall], certainty: Certainty) -> Finding:
         layer, model, count = uses[0].ref, instance.model, len(uses)
         times = "twice" if count == 2 else f"{number(count)} times"
         # Constant arguments decided a branch: another instance of the class may take another path and share nothing.
@@ -120,6 +128,8 @@ class SharedBatchnorm(Rule):
             why=f"each training step updates the same statistics {times}, with {number(count)} distributions; "
             f"in eval() {blended} then normalised with the blend of {blend}",
             help="create one layer per branch, or nn.GroupNorm if you want to share weights",
+            certainty=certainty,
+            seen=_seen(layer.name, instance.run) if instance.run is not None else "",
             group=layer.place,
             weight=int(model.place is not None),
         )
@@ -135,3 +145,27 @@ def _uses(calls: list[LayerCall]) -> list[LayerCall]:
         if call.producer_key is not None:
             together[call.branches].setdefault(call.producer_key, call)
     return max((list(group.values()) for group in together.values()), key=len, default=[])
+
+
+def _differ(run: RunEvidence) -> bool:
+    return (run.number("gap") or 0.0) > _GAP or (run.number("variance_ratio") or 1.0) > _VARIANCE_RATIO
+
+
+def _several_inputs(calls: list[LayerCall]) -> bool:
+    """The same layers run on inputs of several sizes, as the levels of a pyramid, or on what they returned themselves.
+
+    Inputs that come as they are from outside are the pairs and crops of a Siamese net: meant to be alike.
+    """
+    if all(call.own_input for call in calls):
+        return False
+    return len({call.size for call in calls}) > 1 or sum(call.after_itself for call in calls) > 1
+
+
+def _seen(name: str, run: RunEvidence) -> str:
+    calls, forwards = run.number("calls") or 0, run.number("forwards") or 0
+    text = f"{name.rpartition('.')[2]} ran {calls:,.0f} times in {forwards:,.0f} forward calls"
+    if (run.number("gap") or 0.0) > _GAP:
+        return f"{text}; branch means differ by {run.number('difference'):.2g} (std {run.number('std'):.2g})"
+    if (run.number("variance_ratio") or 1.0) > _VARIANCE_RATIO:
+        return f"{text}; branch variances differ by a factor of {run.number('variance_ratio'):.1f}"
+    return text

@@ -15,6 +15,7 @@ class UnregisteredModule(Rule):
     """
 
     category = Category.CORRECTNESS
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn

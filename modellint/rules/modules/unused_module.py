@@ -22,6 +22,7 @@ class UnusedModule(Rule):
     """
 
     category = Category.SUSPICIOUS
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -98,15 +99,16 @@ class UnusedModule(Rule):
             yield self._excluded(instance, instance.model.place, excluded)
 
     def _unread(self, instance: ModuleInstance, place: Span, layers: list[UnusedLayer]) -> Finding:
-        several = len(layers) > 1
+        several, run = len(layers) > 1, instance.run
+        path = "path through forward" if run is None else "forward that was watched"
         names = listing([f"`{attribute(layer.ref.name)}`" for layer in layers])
         return self.finding(
             at=place,
-            message=f"{names} {'are' if several else 'is'} created but no path through forward uses "
-            + ("them" if several else "it"),
+            message=f"{names} {'are' if several else 'is'} created but no {path} uses " + ("them" if several else "it"),
             label=_share(instance, layers),
             why=_why(instance, several),
             help="delete it, or silence with `# modellint: ignore[unused-module] reason`",
+            seen=f"no call and no gradient in {run.times:,} passes" if run is not None else "",
         )
 
     def _excluded(self, instance: ModuleInstance, place: Span, layers: list[UnusedLayer]) -> Finding:

@@ -58,13 +58,16 @@ class MissingZeroGrad(Rule):
         if not loop.complete or loop.framework is not None:
             return
         for optimizer in loop.optimizers:
-            if optimizer.kind not in _CLEARS_ITSELF:
+            # A run has seen the gradients themselves: what the optimizer is called says no more.
+            if loop.run is not None or optimizer.kind not in _CLEARS_ITSELF:
                 yield from self._judge(loop, optimizer)
 
     def _judge(self, loop: TrainingLoop, optimizer: OptimizerRef) -> Iterator[Finding]:
         for place in _step_places(loop, optimizer.key):
             passes = [events for events in loop.passes if _step_index(events, place, optimizer.key) is not None]
-            if any(_may_clear(event, optimizer.key) for events in passes for event in events):
+            if loop.run is not None:
+                passes = [events for events in passes if not any(e.kind is EventKind.ZERO_GRAD for e in events)]
+            elif any(_may_clear(event, optimizer.key) for events in passes for event in events):
                 continue
             if _made_between(optimizer, loop.place, place):
                 continue  # a fresh optimizer in every pass: nothing is left over from the pass before

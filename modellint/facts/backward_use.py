@@ -1,0 +1,29 @@
+"""A call of backward that trains nothing: what it starts from, and which optimizer gets no gradient by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modellint.facts.model import ModelRef
+from modellint.facts.run_evidence import RunEvidence
+from modellint.facts.span import Span
+from modellint.facts.training_loop import OptimizerRef
+
+
+@dataclass(frozen=True, slots=True)
+class BackwardUse:
+    """One call of backward before the step of an optimizer whose parameters never got a gradient."""
+
+    place: Span
+    text: str
+    """`loss.backward()`."""
+    loss: str
+    """`loss`."""
+    leaf: bool
+    """It starts from a tensor that no operation made: `torch.tensor(value, requires_grad=True)`."""
+    optimizer: OptimizerRef
+    model: ModelRef
+    """The model whose parameters that optimizer holds; it ran with gradients."""
+    model_place: Span | None
+    """The call of the model."""
+    run: RunEvidence | None = None

@@ -1,0 +1,24 @@
+"""An embedding with a padding index, as training finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.run_evidence import RunEvidence
+from modellint.facts.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingTable:
+    """One trainable nn.Embedding with a `padding_idx`."""
+
+    place: Span
+    model: ModelRef
+    layer: LayerRef
+    padding_index: int
+    largest: float
+    """The largest absolute value in the row of the padding index before the first step."""
+    may_be_loaded: bool
+    """The program loads weights from somewhere: the row may come from there."""
+    run: RunEvidence | None = None

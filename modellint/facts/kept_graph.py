@@ -1,0 +1,23 @@
+"""Graphs of past losses that something keeps alive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modellint.facts.model import ModelRef
+from modellint.facts.run_evidence import RunEvidence
+from modellint.facts.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class KeptGraph:
+    """The graph of a loss outlives the optimizer step it was made for, step after step."""
+
+    place: Span
+    """The call of the model."""
+    text: str
+    """`model(x)`."""
+    model: ModelRef
+    alive: int
+    """Graphs of past steps that were alive at once, after a full garbage collection."""
+    run: RunEvidence | None = None

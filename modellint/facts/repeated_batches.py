@@ -1,0 +1,24 @@
+"""Batches of different workers that are equal in every bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modellint.facts.run_evidence import RunEvidence
+from modellint.facts.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedBatches:
+    """One loop over a loader with several workers whose batches repeat within a round."""
+
+    place: Span
+    """The loader in the loop's header."""
+    text: str
+    """As written there: `train_loader`."""
+    workers: int
+    pairs: int
+    """Batches that are equal to an earlier one of the same round."""
+    batches: int
+    """Batches of which a sum was taken."""
+    run: RunEvidence | None = None

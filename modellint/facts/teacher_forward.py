@@ -1,0 +1,26 @@
+"""A model that nobody trains, run within the training steps of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modellint.facts.model import ModelRef
+from modellint.facts.run_evidence import RunEvidence
+from modellint.facts.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherForward:
+    """The forwards of a teacher, a target net or another fixed model between two steps of the model that learns."""
+
+    place: Span
+    """The call of the fixed model."""
+    model: ModelRef
+    """With the layers that were in train mode as `mode_dependent`."""
+    student: str
+    """The user's expression for the model that learns."""
+    train_passes: int
+    """In how many passes it ran in train mode, all its forwards of the pass."""
+    moves: bool
+    """Its weights change during the training: a momentum encoder, a mean teacher."""
+    run: RunEvidence | None = None

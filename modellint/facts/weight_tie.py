@@ -1,0 +1,27 @@
+"""One parameter in two places of a model, and whether it stays one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modellint.facts.model import ModelRef
+from modellint.facts.run_evidence import RunEvidence
+from modellint.facts.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class WeightTie:
+    """A tie that was there at the first forward: `head.weight` is `table.weight`."""
+
+    place: Span
+    """The definition of the layer that has another parameter now."""
+    model: ModelRef
+    changed: str
+    """`head.weight`, which is another parameter now."""
+    other: str
+    """`table.weight`, with which it was tied."""
+    lost_after: int
+    """How many optimizer steps had ended when it was first seen to be gone."""
+    steps_since: int
+    """How many optimizer steps came after that."""
+    run: RunEvidence | None = None

@@ -1,0 +1,1 @@
+"""Rules about what training and evaluation are fed with, and what is kept of it."""

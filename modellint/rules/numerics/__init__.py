@@ -1,0 +1,1 @@
+"""Rules about numbers that a run shows to be wrong."""

@@ -1,0 +1,75 @@
+"""loss-kept-with-graph."""
+
+from __future__ import annotations
+
+from modellint.facts.kept_graph import KeptGraph
+from modellint.rule import Category, Finding, Iterator, Rule
+
+
+class LossKeptWithGraph(Rule):
+    """Losses are kept as tensors, and each keeps the graph of its batch alive.
+
+    The graphs of 32 or more past steps are alive at once, and a garbage collection did not free them: `total += loss`,
+    `losses.append(loss)`.
+
+    Memory grows with every batch, and freeing the chain in the end takes time or overflows the stack. The numbers
+    themselves are right.
+    """
+
+    category = Category.PERFORMANCE
+    sides = ("runtime",)
+    bad = """
+    import gc
+
+    import torch
+    from torch import nn
+
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    total = 0
+    for step in range(60):
+        x, y = torch.randn(16, 4), torch.randn(16, 1)
+        optimizer.zero_grad()
+        prediction = model(x)  # expect: loss-kept-with-graph
+        loss = nn.functional.mse_loss(prediction, y)
+        loss.backward()
+        optimizer.step()
+        total += loss
+        if step == 50:
+            gc.collect()  # does not help
+    """
+    good = """
+    import gc
+
+    import torch
+    from torch import nn
+
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    total = 0
+    for step in range(60):
+        x, y = torch.randn(16, 4), torch.randn(16, 1)
+        optimizer.zero_grad()
+        prediction = model(x)
+        loss = nn.functional.mse_loss(prediction, y)
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+        if step == 50:
+            gc.collect()
+    """
+    fine_when = (
+        "The losses of one step are added up before its backward: micro-batches, several losses.",
+        "The graph is needed again: backward through time, higher-order gradients.",
+        "Reference cycles keep graphs until Python collects them; nothing is said before a full collection has run.",
+    )
+    references = ("docs.pytorch.org/docs/stable/notes/faq.html", "github.com/pytorch/pytorch/issues/64586")
+
+    def kept_graph(self, kept: KeptGraph) -> Iterator[Finding]:
+        yield self.finding(
+            at=kept.place,
+            message=f"the graph behind `{kept.text}` stays alive after its step",
+            label="a graph for every batch so far",
+            why=f"the graphs of {kept.alive} past steps are alive at once: memory grows with every batch",
+            help="keep numbers, not tensors: total += loss.item(), or losses.append(loss.detach())",
+        )
