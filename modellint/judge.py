@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from modellint.facts.run_evidence import RunEvidence
 from modellint.finding import Certainty, Finding, RuleFailure
-from modellint.rule import HOOKS, Rule
+from modellint.rule import HOOKS, Rule, times_seen
+
+_COUNTS = ("times", "watched", "first_step")
 
 
 def judge(facts: Iterable[object], rules: Sequence[Rule]) -> tuple[list[Finding], list[RuleFailure]]:
@@ -36,12 +39,11 @@ def _with_evidence(finding: Finding, fact: object) -> Finding:
         return finding
     if run.likely and finding.certainty is Certainty.CERTAIN:
         finding = replace(finding, certainty=Certainty.LIKELY, level=finding.level.lowered())
-    evidence: dict[str, object] = {"times": run.times, "watched": run.watched, "first_step": run.first_step}
-    evidence |= finding.evidence  # a rule may have counted by itself
-    seen = "{times:,} of {watched:,} {what}, first after {first_step:,} steps".format(**evidence, what=run.what)
-    if not run.watched:
-        seen = ""  # a model that was looked at and not run
-    return replace(finding, sides=("runtime",), evidence=evidence | dict(run.numbers), seen=finding.seen or seen)
+    counted: dict[str, Any] = {name: value for name, value in finding.evidence.items() if name in _COUNTS}
+    run = replace(run, **counted)  # a rule may have counted by itself
+    evidence = {name: getattr(run, name) for name in _COUNTS} | dict(finding.evidence) | dict(run.numbers)
+    seen = finding.seen or (times_seen(run) if run.watched else "")  # else it was looked at and not run
+    return replace(finding, sides=("runtime",), evidence=evidence, seen=seen)
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:

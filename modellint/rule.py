@@ -37,6 +37,7 @@ from typing import ClassVar
 
 from modellint.facts.backward_use import BackwardUse
 from modellint.facts.discarded_value import DiscardedValue
+from modellint.facts.distributed_setup import DistributedSetup
 from modellint.facts.embedding_table import EmbeddingTable
 from modellint.facts.forward_use import ForwardUse
 from modellint.facts.gradient_record import GradientRecord
@@ -53,7 +54,9 @@ from modellint.facts.optimizer_setup import OptimizerSetup
 from modellint.facts.parameter_fill import ParameterFill
 from modellint.facts.parameter_update import ParameterUpdate
 from modellint.facts.probe_record import ProbeRecord
+from modellint.facts.rank_batches import RankBatches
 from modellint.facts.repeated_batches import RepeatedBatches
+from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 from modellint.facts.state_copy import StateCopy
 from modellint.facts.teacher_forward import TeacherForward
@@ -63,11 +66,11 @@ from modellint.facts.weight_tie import WeightTie
 from modellint.finding import Category, Certainty, Edit, Finding, Fix, FlowStep, Level, Note, Safety
 
 __all__ = [
-    "HOOKS", "BackwardUse", "Category", "Certainty", "DiscardedValue", "Edit", "EmbeddingTable", "Finding", "Fix",
-    "FlowStep", "ForwardUse", "GradientRecord", "InputRecord", "Iterator", "KeptGraph", "LayerRecord", "Level",
-    "LoaderSetup", "LossUse", "ModuleClass", "ModuleInstance", "NonFinite", "NormUse", "Note", "OptimizerSetup",
-    "ParameterFill", "ParameterUpdate", "ProbeRecord", "RepeatedBatches", "Rule", "Safety", "Span", "StateCopy",
-    "TeacherForward", "TorchCall", "TrainingLoop", "WeightTie",
+    "HOOKS", "BackwardUse", "Category", "Certainty", "DiscardedValue", "DistributedSetup", "Edit", "EmbeddingTable",
+    "Finding", "Fix", "FlowStep", "ForwardUse", "GradientRecord", "InputRecord", "Iterator", "KeptGraph",
+    "LayerRecord", "Level", "LoaderSetup", "LossUse", "ModuleClass", "ModuleInstance", "NonFinite", "NormUse", "Note",
+    "OptimizerSetup", "ParameterFill", "ParameterUpdate", "ProbeRecord", "RankBatches", "RepeatedBatches", "Rule",
+    "Safety", "Span", "StateCopy", "TeacherForward", "TorchCall", "TrainingLoop", "WeightTie", "times_seen",
 ]  # fmt: skip
 
 
@@ -230,6 +233,14 @@ class Rule:
         """Judge the batches of several workers."""
         return iter(())
 
+    def distributed_setup(self, setup: DistributedSetup) -> Iterator[Finding]:
+        """Judge one model that several processes train."""
+        return iter(())
+
+    def rank_batches(self, batches: RankBatches) -> Iterator[Finding]:
+        """Judge the batches of several ranks."""
+        return iter(())
+
 
 HOOKS: Mapping[type, str] = {
     ModuleInstance: "module_instance",
@@ -256,5 +267,15 @@ HOOKS: Mapping[type, str] = {
     StateCopy: "state_copy",
     LoaderSetup: "loader_setup",
     RepeatedBatches: "repeated_batches",
+    DistributedSetup: "distributed_setup",
+    RankBatches: "rank_batches",
 }
 """Which hook judges which fact."""
+
+
+def times_seen(run: RunEvidence, what: str = "") -> str:
+    """`24 of 24 evaluation batches in training mode, first after 12 steps`."""
+    text = f"{run.times:,} of {run.watched:,} {what or run.what}"
+    if run.first_step == 0:
+        return text
+    return f"{text}, first after {run.first_step:,} step" + ("s" if run.first_step > 1 else "")

@@ -87,6 +87,8 @@ class LintReport:
     """The lines of a file, by the path that spans carry. Formats call `lines`, which cannot fail."""
     run: RunSummary | None = None
     """What was run; None for a report on source code."""
+    told: bool = False
+    """Another process reports it too: rank 0 of those that train together."""
 
     def count(self, level: Level) -> int:
         """How many findings have this level."""

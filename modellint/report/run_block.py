@@ -58,7 +58,7 @@ def _rows(findings: Sequence[Finding], paint: Paint) -> list[str]:
     for finding, place in zip(findings, places, strict=True):
         level = paint.level(finding.level, f"{finding.level.value:{levels}}")
         head = f"  {level}  {visible(finding.rule):{rules}}  {place}"
-        evidence = wrap(visible(finding.seen or finding.message.replace("`", "")), _WIDTH - start)
+        evidence = wrap(visible(_evidence(finding)), _WIDTH - start)
         if not below:
             head += " " * (place_width - width(place) + 3) + (evidence.pop(0) if evidence else "")
         lines.append(head.rstrip())
@@ -71,6 +71,13 @@ def _place(finding: Finding) -> str:
     place = f"{finding.span.path}:{finding.span.line}"
     module = finding.evidence.get("module")
     return visible(f"{module}, {place}" if isinstance(module, str) and module else place)
+
+
+def _evidence(finding: Finding) -> str:
+    """What was seen, and by which of several processes."""
+    seen = finding.seen or finding.message.replace("`", "")
+    ranks = [note for note in finding.notes if note.startswith("on rank")] if "ranks" in finding.evidence else []
+    return "; ".join([seen, *ranks])
 
 
 def _coverage(run: RunSummary, verbose: bool) -> list[str]:

@@ -1,7 +1,8 @@
 """Graphs that outlive their step: a marker in the graph of each window's loss tells when that graph is gone.
 
 `total += loss` and `losses.append(loss)` keep every graph. So do reference cycles until Python collects them, which is
-why nothing is said before a full collection has run by itself and has left the markers alive.
+why nothing is said before a full collection has left the markers alive. Python may go thousands of steps without one:
+where the suspicion lasts, one is run here, once in a watch. It frees what nobody can reach and changes no value.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class KeptGraphObserver(Observer):
         """The last window when the graphs were first found alive; 0 when they are not."""
         self._collections = 0
         """Full collections until then."""
+        self._collected = False
+        """A collection was run here."""
         self._undecided = False
         """Graphs were alive and went before a collection could tell who held them."""
         self._found = 0
@@ -93,7 +96,13 @@ class KeptGraphObserver(Observer):
             return
         if not self._suspected:
             self._suspected, self._collections = self.session.window.number, collections
-        elif collections > self._collections:
+            return
+        if collections == self._collections and not self._collected:
+            self._collected = True
+            gc.collect()
+            collections = gc.get_stats()[2]["collections"]
+            self._marks = [mark for mark in self._marks if mark[1]() is not None]
+        if collections > self._collections:
             survived = sum(1 for number, _ in self._marks if number < self._suspected)
             if survived >= _LEAST_ALIVE:
                 self._found = alive

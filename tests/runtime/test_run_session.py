@@ -142,19 +142,26 @@ def test_every_optimizer_has_its_first_steps_traced() -> None:
 
 
 def test_an_evaluation_between_steady_steps_is_seen_whole() -> None:
-    with Logged() as log:
-        model = small()
-        optimizer = train(model, 30)
+    """The first one after traced steps module by module, the next ones as forwards of the model."""
+
+    def evaluate() -> list[RootCall]:
         before = len(log.roots)
         model.eval()
         with torch.no_grad():
             for _ in range(4):
                 model(torch.randn(5, 3))
         model.train()
+        return [call for call in log.roots[before:] if not call.training]
+
+    with Logged() as log:
+        model = small()
+        optimizer = train(model, 30)
+        first = evaluate()
         train(model, 5, optimizer)
-        assert sum(not call.training for call in log.roots[before:]) == 4
-        assert len(log.roots) - before <= 6
-        assert not [call for call in log.roots[before:] if call.detail]
+        second = evaluate()
+    assert [call.detail for call in first] == [True] * 4
+    assert [call.detail for call in second] == [False] * 4
+    assert sum(call.training for call in log.roots) <= 6
 
 
 def test_an_evaluation_in_training_mode_is_seen_with_a_loader() -> None:

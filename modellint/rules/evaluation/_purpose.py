@@ -6,6 +6,7 @@ import re
 from collections.abc import Hashable
 
 from modellint.facts.forward_use import ForwardUse, Mode, Purpose, SignKind
+from modellint.rule import times_seen
 
 _JUDGED = {SignKind.LOSS, SignKind.METRIC}
 _KEPT = {SignKind.COLLECTED, SignKind.RETURNED}
@@ -63,10 +64,7 @@ def region(use: ForwardUse) -> Hashable:
 
 def seen(use: ForwardUse, what: str) -> str:
     """`24 of 24 evaluation batches in training mode`, where a run counted them."""
-    run = use.run
-    if run is None:
-        return ""
-    return f"{run.times:,} of {run.watched:,} {what}, first after {run.first_step:,} steps"
+    return times_seen(use.run, what) if use.run is not None else ""
 
 
 def innermost_function(use: ForwardUse) -> str | None:

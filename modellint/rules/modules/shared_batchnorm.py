@@ -130,6 +130,7 @@ class SharedBatchnorm(Rule):
             help="create one layer per branch, or nn.GroupNorm if you want to share weights",
             certainty=certainty,
             seen=_seen(layer.name, instance.run) if instance.run is not None else "",
+            evidence={"module": layer.name} if instance.run is not None else None,
             group=layer.place,
             weight=int(model.place is not None),
         )

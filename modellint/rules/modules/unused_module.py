@@ -109,6 +109,7 @@ class UnusedModule(Rule):
             why=_why(instance, several),
             help="delete it, or silence with `# modellint: ignore[unused-module] reason`",
             seen=f"no call and no gradient in {run.times:,} passes" if run is not None else "",
+            evidence={"module": ", ".join(layer.ref.name for layer in layers)} if run is not None else None,
         )
 
     def _excluded(self, instance: ModuleInstance, place: Span, layers: list[UnusedLayer]) -> Finding:

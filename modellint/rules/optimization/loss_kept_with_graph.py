@@ -19,15 +19,13 @@ class LossKeptWithGraph(Rule):
     category = Category.PERFORMANCE
     sides = ("runtime",)
     bad = """
-    import gc
-
     import torch
     from torch import nn
 
     model = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     total = 0
-    for step in range(60):
+    for _ in range(60):
         x, y = torch.randn(16, 4), torch.randn(16, 1)
         optimizer.zero_grad()
         prediction = model(x)  # expect: loss-kept-with-graph
@@ -35,19 +33,15 @@ class LossKeptWithGraph(Rule):
         loss.backward()
         optimizer.step()
         total += loss
-        if step == 50:
-            gc.collect()  # does not help
     """
     good = """
-    import gc
-
     import torch
     from torch import nn
 
     model = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     total = 0
-    for step in range(60):
+    for _ in range(60):
         x, y = torch.randn(16, 4), torch.randn(16, 1)
         optimizer.zero_grad()
         prediction = model(x)
@@ -55,13 +49,11 @@ class LossKeptWithGraph(Rule):
         loss.backward()
         optimizer.step()
         total += loss.item()
-        if step == 50:
-            gc.collect()
     """
     fine_when = (
         "The losses of one step are added up before its backward: micro-batches, several losses.",
         "The graph is needed again: backward through time, higher-order gradients.",
-        "Reference cycles keep graphs until Python collects them; nothing is said before a full collection has run.",
+        "Reference cycles keep graphs until Python collects them; nothing is said before a full collection.",
     )
     references = ("docs.pytorch.org/docs/stable/notes/faq.html", "github.com/pytorch/pytorch/issues/64586")
 

@@ -1,0 +1,1 @@
+"""Rules about models that several processes train."""
