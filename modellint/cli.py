@@ -252,7 +252,7 @@ def _write_run(report: LintReport, format_name: str | None, options: dict[str, A
 
     number = rank()
     if number:  # the first of several processes writes what was asked for; the others speak up only for a finding
-        if not report.findings and not report.failures:
+        if report.told or (not report.findings and not report.failures):
             return
         format_name, options = None, {**options, "output_file": None}
     if format_name is not None:

@@ -12,6 +12,7 @@ import torch
 
 from modellint.facts.gradient_record import GradientRecord, WeightGradient
 from modellint.facts.run_evidence import RunEvidence
+from modellint.facts.span import Span
 from modellint.runtime import gradient_calls, torch_internals
 from modellint.runtime.gradient_calls import Call, gradient_call, steps_by_scaler
 from modellint.runtime.models import layer_ref, model_ref
@@ -126,7 +127,7 @@ class GradientRecordObserver(Observer):
             if root.key not in measured:
                 self.session.out_of_sight(root.text(), f"no step after the first {FIRST_STEP} was traced", *rules)
 
-    def _fact(self, known: _Gradients, place: Any) -> GradientRecord:
+    def _fact(self, known: _Gradients, place: Span) -> GradientRecord:
         root = known.root
         owners = {parameter.name: record for record in root.modules for parameter in record.own}
         weights = tuple(

@@ -36,7 +36,7 @@ from modellint.runtime import torch_internals
 from modellint.runtime.call_site import capture, capture_construction
 from modellint.runtime.graph import tag_outputs
 from modellint.runtime.observer import Observer
-from modellint.runtime.session import ModuleCall, OptimizerRecord, RootCall, RootRecord, Session, Window
+from modellint.runtime.session import ModuleCall, OptimizerRecord, RootCall, Session, Window
 
 TRACED_STEPS = 4
 """Of every optimizer: its first window may have begun before the watch, so three whole passes remain."""

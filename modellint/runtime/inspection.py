@@ -27,7 +27,7 @@ _RATE = 1e-3
 
 _LOOP_HOOKS = (
     "training_loop", "forward_use", "loader_setup", "state_copy", "layer_record", "gradient_record",
-    "repeated_batches", "distributed_setup", "rank_record",
+    "repeated_batches", "distributed_setup", "rank_batches",
 )  # fmt: skip
 """What they judge is the user's loop; here it is ours."""
 _OPTIMIZER_HOOKS = ("optimizer_setup", "parameter_update")

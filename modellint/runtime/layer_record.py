@@ -189,22 +189,23 @@ class LayerRecordObserver(Observer):
             self.session.out_of_sight(root.text(), reason, "dead-units", "saturated-units")
         for known in self._units.values():
             if known.batches >= FEWEST_BATCHES:
-                yield self._fact(known, _unit_record(known), None)
+                yield from self._fact(known, _unit_record(known), None)
         for autocast in self._autocast.values():
             asked = AutocastRecord(autocast.asked, autocast.missed, autocast.calls)
-            yield self._fact(autocast, None, asked)
+            yield from self._fact(autocast, None, asked)
 
     def _fact(
         self, known: _Units | _Autocast, units: UnitRecord | None, autocast: AutocastRecord | None
-    ) -> LayerRecord:
+    ) -> Iterator[LayerRecord]:
         root, record = known.root, known.record
         layer = layer_ref(self.session, root, record)
         place = layer.place or (root.site.span() if root.site is not None else None)
-        assert place is not None  # a root call that was seen has a place in most programs
+        if place is None:
+            return
         count = units.batches if units is not None else autocast.calls if autocast is not None else 0
         times = autocast.missed if autocast is not None else count
         what = "calls" if autocast is not None else "training batches"
-        return LayerRecord(
+        yield LayerRecord(
             place=place,
             model=model_ref(self.session, root, complete=not root.hidden(record.path)),
             layer=layer,

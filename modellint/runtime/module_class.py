@@ -301,7 +301,7 @@ class ModuleClassObserver(Observer):
                         tensors=tensors,
                         flags=flags,
                         shadowed=shadowed,
-                        run=RunEvidence(root.passes, root.passes, root.first_step, root=root.key),
+                        run=RunEvidence(root.calls, root.calls, root.first_step, "forwards", root=root.key),
                     )
 
     def _place(self, root: RootRecord, record: ModuleRecord, path: str | None = None) -> Span:

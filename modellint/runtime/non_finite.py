@@ -132,7 +132,8 @@ class NonFiniteObserver(Observer):
             if not math.isfinite(numbers[index]):
                 name, root = names.get(id(one), ("", 0))
                 return replace(found, parameter=name, in_gradient=index >= len(parameters), root=root)
-        if self._last_was_bad and any(numbers[len(parameters) :]):
+        # An infinite loss with finite gradients is one that the scale of a GradScaler has overflown.
+        if self._last_was_bad and "nan" in found.value and any(numbers[len(parameters) :]):
             return replace(found, root=names.get(id(parameters[0]), ("", 0))[1])
         return None
 

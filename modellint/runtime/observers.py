@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from modellint.rule import HOOKS, Rule
 from modellint.runtime.backward_use import BackwardUseObserver
 from modellint.runtime.built_layer import BuiltLayerObserver
+from modellint.runtime.distributed_setup import DistributedSetupObserver
 from modellint.runtime.embedding_table import EmbeddingTableObserver
 from modellint.runtime.forward_use import ForwardUseObserver
 from modellint.runtime.gradient_record import GradientRecordObserver
@@ -23,6 +24,7 @@ from modellint.runtime.observer import Observer
 from modellint.runtime.optimizer_setup import OptimizerSetupObserver
 from modellint.runtime.parameter_fill import ParameterFillObserver
 from modellint.runtime.parameter_update import ParameterUpdateObserver
+from modellint.runtime.rank_batches import RankBatchesObserver
 from modellint.runtime.repeated_batches import RepeatedBatchesObserver
 from modellint.runtime.session import Session
 from modellint.runtime.state_copy import StateCopyObserver
@@ -59,6 +61,8 @@ OBSERVERS: tuple[type[Observer], ...] = (
     StateCopyObserver,
     LoaderSetupObserver,
     RepeatedBatchesObserver,
+    DistributedSetupObserver,
+    RankBatchesObserver,
 )
 
 

@@ -27,6 +27,8 @@ from modellint.runtime.value_read import may_compare, numbers, reading
 _PASSES = 3
 """After so many passes the rows are looked at again."""
 _COLUMNS = 4
+_FACTORS = (1_000_003, 15_485_863, 32_452_843, 49_979_687)
+"""Primes, one for each column."""
 _MOST_COPIES = 256
 _MOST_NUMBERS = 1 << 24
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -235,15 +237,27 @@ def _alike(
     found: list[int] = []
     for indices in starts.values():
         heads = [rows[index][3][:, :_COLUMNS] for index in indices]
-        flat = torch.cat([head.reshape(-1) for head in heads]).cpu().float()
+        flat = torch.cat([nn.functional.pad(head, (0, _COLUMNS - head.shape[1])) for head in heads])
+        # Whole numbers: equal rows give equal sums whatever the order of the additions.
+        bits = (flat.cpu().float() + 0.0).view(torch.int32).to(torch.int64)
+        sums = (bits * torch.tensor(_FACTORS, device="cpu")).sum(1)
+        sizes = [head.shape[0] for head in heads]
+        layers = torch.arange(len(sizes), device="cpu").repeat_interleave(torch.tensor(sizes, device="cpu"))
+        keys = sums + _FACTORS[0] * layers
+        if 1 not in sizes and _distinct(keys) == len(keys):
+            continue
         first = 0
-        for index, head in zip(indices, heads, strict=True):
-            values = flat[first : first + head.numel()].view(head.shape)
-            first += head.numel()
-            single_zero = head.shape[0] == 1 and not values.any()
-            if single_zero or torch.unique(values, dim=0).shape[0] < head.shape[0]:
+        for index, size in zip(indices, sizes, strict=True):
+            own = sums[first : first + size]
+            if _distinct(own) < size or (size == 1 and not own.any()):
                 found.append(index)
+            first += size
     return (rows[index] for index in sorted(found))
+
+
+def _distinct(values: torch.Tensor) -> int:
+    found: torch.Tensor = torch.unique(values)
+    return found.numel()
 
 
 def _suspect(

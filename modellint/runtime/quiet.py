@@ -32,13 +32,12 @@ def quiet_lines(facts: Iterable[object], rules: Sequence[Rule], gaps: Iterable[G
         run: RunEvidence | None = getattr(fact, "run", None)
         if run is None:
             continue
-        lines = set(_lines(fact))
+        lines, complete, hook = set(_lines(fact)), _complete(fact), HOOKS[type(fact)]
         for rule in judging:
-            hook = HOOKS[type(fact)]
             if getattr(type(rule), hook) is getattr(Rule, hook):
                 continue
             keys = {(rule.name, path, line) for path, line in lines}
-            if not _complete(fact) or _speaks(rule, hook, fact):
+            if not complete or _speaks(rule, hook, fact):
                 loud |= keys
                 continue
             for key in keys:

@@ -83,7 +83,7 @@ class RootRecord:
     steps: int = 0
     """Steps of optimizers that hold some of its parameters."""
     plain_windows: int = 0
-    """Windows that began with a plain training forward of it (train mode, gradients on) and were not watched further."""
+    """Windows that began with a training forward of it (train mode, gradients on) and were not watched further."""
     first_plain: int | None = None
     """The first of them: how many optimizer steps came before it."""
     site: Site | None = None
@@ -237,6 +237,18 @@ class OutOfSight:
     rules: tuple[str, ...] = ()
 
 
+@dataclass(slots=True, eq=False)
+class GroupRecord:
+    """The process group that this process trains in."""
+
+    rank: int
+    size: int
+    store: Any
+    """Where the ranks of this watch leave notes for each other; None where torch does not give it."""
+    closes: int = 0
+    """How many watches of the session have been closed."""
+
+
 class Session:
     """The record that all observers share."""
 
@@ -267,6 +279,10 @@ class Session:
         """`train`, `sanity`, `validate`, `test` or `predict` where a caller says so; None: inferred from the run."""
         self.other_threads = False
         """A module ran on another thread than the one that is watched."""
+        self.group: GroupRecord | None = None
+        """The process group, once it was seen; it outlives the group itself."""
+        self.rank_records: dict[int, Mapping[str, Any]] = {}
+        """On rank 0, at the end: what the observers of the other ranks have shared, by rank and name."""
         self.closed = False
         self._out_of_sight: dict[OutOfSight, None] = {}
         self._keys = 0

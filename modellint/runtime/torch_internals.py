@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -75,6 +75,29 @@ def unwrapped(module: torch.nn.Module) -> tuple[torch.nn.Module, str]:
             return module, wrapper
         wrapper = wrapper or type(module).__name__
         module = inner
+
+
+def wrappers(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """The wrappers that `unwrapped` takes off, the outermost first."""
+    inner = _inner(module)
+    while inner is not None:
+        yield module
+        module, inner = inner, _inner(inner)
+
+
+def process_group() -> tuple[int, int, Any] | None:
+    """Rank, number of ranks and store of the default process group; None without a group."""
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return None
+    store = getattr(distributed.distributed_c10d, "_get_default_store", None)
+    return distributed.get_rank(), distributed.get_world_size(), store() if store is not None else None
+
+
+def prefix_store(prefix: str, store: Any) -> Any:
+    """A view of a store in which all keys begin with a prefix."""
+    distributed: Any = torch.distributed
+    return distributed.PrefixStore(prefix, store)
 
 
 def _inner(module: torch.nn.Module) -> torch.nn.Module | None:

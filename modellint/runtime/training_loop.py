@@ -6,51 +6,27 @@ pass of an optimizer is left out, because it may have begun before the watch.
 
 from __future__ import annotations
 
-import math
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from modellint.facts.run_evidence import RunEvidence
-from modellint.facts.training_loop import Event, EventKind, OptimizerRef, PassCount, TrainingLoop
+from modellint.facts.training_loop import EventKind, PassCount, TrainingLoop
 from modellint.runtime import gradient_calls, torch_internals, value_read
 from modellint.runtime.call_site import Site
-from modellint.runtime.gradient_calls import Call, GradientCall, gradient_call, is_scaled, mark_scaled, steps_by_scaler
+from modellint.runtime.early_schedule import EarlySchedule
+from modellint.runtime.gradient_calls import gradient_call, is_scaled, steps_by_scaler
 from modellint.runtime.gradient_clearing import GradientClearing
 from modellint.runtime.graph import tensors_in
 from modellint.runtime.loop_events import EventLog, Noted, Step, cleared_between, folded
+from modellint.runtime.loop_facts import LoopRecord, loop_fact
 from modellint.runtime.observer import Observer
+from modellint.runtime.scaled_gradients import ScaledGradients
 from modellint.runtime.session import OptimizerRecord, RootCall, Session, Window
 
 _MOST_PASSES = 12
 _MOST_READS = 4
-_ORDER_RULES = ("zero-grad-before-step", "missing-backward", "misplaced-gradient-clipping", "grad-scaler-misused")
-
-
-@dataclass(slots=True)
-class _Loop:
-    """What is known about the loop of one optimizer."""
-
-    record: OptimizerRecord
-    backward_site: Site | None = None
-    """A backward that reached its parameters."""
-    root: int = 0
-    passes: dict[tuple[Step, ...], PassCount] = field(default_factory=dict)
-    before_step: list[Noted] = field(default_factory=list)
-    """What the gradients showed when the step that runs began."""
-    entries_before: int = 0
-    reads: int = 0
-    """Gradients that were read to see whether they are zero."""
-    in_backward: bool = False
-    """It steps inside of backward."""
-    too_many: bool = False
-    scheduled: list[Site] = field(default_factory=list)
-    """Steps of schedulers before its first one."""
 
 
 class TrainingLoopObserver(Observer):
@@ -63,21 +39,17 @@ class TrainingLoopObserver(Observer):
         super().__init__(session)
         self._clearing = GradientClearing(session)
         self._log = EventLog()
-        self._loops: dict[int, _Loop] = {}
+        self._loops: dict[int, LoopRecord] = {}
         self._backward: Noted | None = None
-        self._early: dict[int, tuple[weakref.ref[torch.optim.Optimizer], list[Site]]] = {}
-        self._schedulers: set[int] = set()
-        self._scale: weakref.ref[torch.Tensor] | None = None
-        self._scale_value = 0.0
-        """The scale, once it was read."""
-        self._numbers: dict[str, float] = {}
+        self._scaled = ScaledGradients(session, self._log)
+        self._early = EarlySchedule(session)
 
     # What happens
 
     def root_begins(self, call: RootCall, module: nn.Module, args: tuple[Any, ...]) -> None:
         if not self.session.window.traced:
             return
-        if not self.session.functions_seen and self._scale is not None:
+        if not self.session.functions_seen and self._scaled.scale is not None:
             self._log.note(Noted(EventKind.UNKNOWN_CALL, None))  # clipping and unscaling go unseen from here on
         if call.training and call.grad and call.root.parameters:
             inputs = any(tensor.requires_grad and tensor.is_leaf for tensor in tensors_in(args))
@@ -89,7 +61,7 @@ class TrainingLoopObserver(Observer):
         self._clearing.backward_begins()
         self._backward = None
         if self.session.window.traced:
-            scaled = self._scale is not None and any(is_scaled(tensor) for tensor in tensors)
+            scaled = self._scaled.scale is not None and any(is_scaled(tensor) for tensor in tensors)
             self._backward = self._log.note(Noted(EventKind.BACKWARD, site, scaled=scaled))
 
     def backward_ends(self) -> None:
@@ -107,7 +79,7 @@ class TrainingLoopObserver(Observer):
         if gradient is None:
             self._backward.reached.add(id(parameter))
             return
-        certain = torch_internals.is_plain(gradient) and gradient.layout is torch.strided and not gradient.requires_grad
+        certain = type(gradient) is torch.Tensor and gradient.layout is torch.strided and not gradient.requires_grad
         self._log.accumulated(parameter, gradient, self._backward, certain)
 
     def function_called(
@@ -117,93 +89,16 @@ class TrainingLoopObserver(Observer):
             return
         call = gradient_call(function, args, result)
         if call is not None:
-            self._note(call)
-
-    def _note(self, call: GradientCall) -> None:
-        if call.kind is Call.SCALE:
-            scaled, scale = call.tensors
-            self._scale = weakref.ref(scale)
-            mark_scaled(scaled)
-        elif call.kind is Call.READ_SCALE:
-            if self._backward_was_scaled():
-                self._log.note(Noted(EventKind.UNKNOWN_CALL, None))  # it may be divided out by hand
-        elif call.kind is Call.UPDATE:
-            self._log.note(Noted(EventKind.SCALER_UPDATE, self.session.site()))
-        elif call.kind is Call.UNSCALE:
-            self._note_unscale(call)
-        else:
-            self._note_clip(call)
-
-    def _backward_was_scaled(self) -> bool:
-        """Gradients carry a scale that no unscaling has taken off."""
-        for entry in reversed(self._log.entries):
-            if entry.kind is EventKind.BACKWARD:
-                return entry.scaled
-            if entry.kind in (EventKind.UNSCALE, EventKind.OPTIMIZER_STEP):
-                return False
-        return False
-
-    def _note_unscale(self, call: GradientCall) -> None:
-        keys, _ = self._log.changed(call.tensors, call.changes)
-        for key in keys:
-            self._log.marks[key].scaled = False
-        optimizer = call.optimizer
-        record = self.session.optimizers.get(id(optimizer)) if optimizer is not None else None
-        entry = Noted(EventKind.UNSCALE, self.session.site(), keys)
-        if record is not None and record.ref() is optimizer:
-            entry.optimizer = record.key
-        last = self._log.entries[-1] if self._log.entries else None
-        if last is None or last.kind is not EventKind.UNSCALE or last.optimizer != entry.optimizer:
-            self._log.note(entry)
-
-    def _note_clip(self, call: GradientCall) -> None:
-        keys, by_hand = self._log.changed(call.tensors, call.changes)
-        if call.limit is not None and math.isinf(call.limit):
-            return  # the norm is wanted, nothing is clipped
-        keys |= {id(parameter) for parameter in call.parameters}
-        open_keys = {key for key in keys if (mark := self._log.marks.get(key)) is not None and mark.open}
-        keys = open_keys or keys
-        scaled = any(self._log.marks[key].scaled for key in open_keys) and self._scales()
-        entry = Noted(EventKind.CLIP, self.session.site(), keys, scaled=scaled, unsure=by_hand)
-        if scaled and call.limit is not None and self._scale_value:
-            self._numbers = {"scale": self._scale_value, "max_norm": call.limit}
-        last = self._log.entries[-1] if self._log.entries else None
-        if last is not None and last.kind is EventKind.CLIP and last.site == entry.site:
-            last.reached |= keys  # one call clips the gradients of each device by themselves
-            last.unsure = last.unsure or by_hand
-        elif keys:
-            self._log.note(entry)
-
-    def _scales(self) -> bool:
-        """The scale is no 1. Read once: a clip under a scale is already the defect."""
-        scale = self._scale() if self._scale is not None else None
-        if not self._scale_value and scale is not None and value_read.may_read(scale):
-            with value_read.reading():
-                self._scale_value = float(scale.item())
-        return self._scale_value != 1.0
+            self._scaled.note(call)
 
     def scheduler_stepped(self, scheduler: Any, site: Site | None) -> None:
         optimizer = getattr(scheduler, "optimizer", None)
         if site is None or not isinstance(optimizer, torch.optim.Optimizer):
             return
+        self._early.stepped(scheduler, optimizer, site, scaling=self._scaled.scale is not None)
         record = self.session.optimizers.get(id(optimizer))
-        known = record is not None and record.ref() is optimizer
-        if self.session.window.traced and record is not None and known:
+        if self.session.window.traced and record is not None and record.ref() is optimizer:
             self._log.note(Noted(EventKind.SCHEDULER_STEP, site, optimizer=record.key))
-        first = id(scheduler) not in self._schedulers
-        self._schedulers.add(id(scheduler))
-        if first and not (record is not None and known and record.steps) and self._is_early(scheduler, optimizer):
-            self._early.setdefault(id(optimizer), (weakref.ref(optimizer), []))[1].append(site)
-
-    def _is_early(self, scheduler: Any, optimizer: torch.optim.Optimizer) -> bool:
-        """It is the scheduler's first step, and no step of the optimizer can have come before or have been skipped."""
-        if isinstance(scheduler, ReduceLROnPlateau) or getattr(scheduler, "last_epoch", 0) != 1:
-            return False
-        if getattr(optimizer, "_opt_called", False) or optimizer.state:
-            return False
-        # A GradScaler skips a step on inf: without it, or before any backward, nothing is skipped.
-        backwards = self.session.window.backwards
-        return not backwards or (self.session.functions_seen and self._scale is None)
 
     # Steps
 
@@ -211,11 +106,9 @@ class TrainingLoopObserver(Observer):
         self._clearing.step_begins(record)
         loop = self._loops.get(record.key)
         if loop is None:
-            loop = self._loops[record.key] = _Loop(record, root=self._root_of(record))
-            early = self._early.get(id(optimizer))
-            if early is not None and early[0]() is optimizer and not record.steps:
-                loop.scheduled = early[1]
-        if self.session.window.traced and self._scale is not None:
+            loop = self._loops[record.key] = LoopRecord(record, root=self._root_of(record))
+            loop.scheduled = self._early.before(record, optimizer)
+        if self.session.window.traced and self._scaled.scale is not None:
             record.by_scaler = steps_by_scaler()
         if torch_internals.in_backward():
             loop.in_backward = True
@@ -228,7 +121,7 @@ class TrainingLoopObserver(Observer):
         return next((root.key for root in roots if any(key in record.held for key in root.parameters)), 0)
 
     def _before_step(
-        self, loop: _Loop, record: OptimizerRecord, optimizer: torch.optim.Optimizer, entries: list[Noted]
+        self, loop: LoopRecord, record: OptimizerRecord, optimizer: torch.optim.Optimizer, entries: list[Noted]
     ) -> list[Noted]:
         """What the gradients show at the entry of a step."""
         marks = [mark for key in record.held if (mark := self._log.marks.get(key)) is not None]
@@ -268,13 +161,13 @@ class TrainingLoopObserver(Observer):
         else:
             self._log.forget()
 
-    def _remember_backward(self, loop: _Loop, record: OptimizerRecord) -> None:
+    def _remember_backward(self, loop: LoopRecord, record: OptimizerRecord) -> None:
         for entry in reversed(self._log.entries):
             if entry.kind is EventKind.BACKWARD and entry.site and any(key in record.held for key in entry.reached):
                 loop.backward_site = entry.site
                 return
 
-    def _end_pass(self, loop: _Loop, record: OptimizerRecord, entries: list[Noted], suspicious: bool) -> None:
+    def _end_pass(self, loop: LoopRecord, record: OptimizerRecord, entries: list[Noted], suspicious: bool) -> None:
         in_step = any(entry.kind is EventKind.BACKWARD for entry in self._log.entries[loop.entries_before :])
         if in_step:
             loop.before_step = []  # a closure: what was there before the step does not matter
@@ -306,7 +199,7 @@ class TrainingLoopObserver(Observer):
             for step in after
         )
 
-    def _count(self, loop: _Loop, steps: tuple[Step, ...]) -> None:
+    def _count(self, loop: LoopRecord, steps: tuple[Step, ...]) -> None:
         known = loop.passes.get(steps)
         if known is None and len(loop.passes) >= _MOST_PASSES:
             loop.too_many = True
@@ -320,63 +213,7 @@ class TrainingLoopObserver(Observer):
     def facts(self) -> Iterator[object]:
         for loop in self._loops.values():
             if loop.record.step_site is not None:
-                yield self._fact(loop, loop.record, loop.record.step_site)
-
-    def _fact(self, loop: _Loop, record: OptimizerRecord, step_site: Site) -> TrainingLoop:
-        clearing = self._clearing.of(record)
-        passes = self._passes(loop, step_site, cleared=not clearing.times)
-        if clearing.unseen:
-            self.session.out_of_sight(record.text(), clearing.unseen, "missing-zero-grad", "zero-grad-before-step")
-        if loop.in_backward:
-            self.session.out_of_sight(record.text(), "it steps inside of backward", *_ORDER_RULES)
-        elif loop.too_many:
-            self.session.out_of_sight(record.text(), "its passes differ too much", *_ORDER_RULES)
-        scaled = any(step.kind is EventKind.CLIP and step.scaled for steps in loop.passes for step in steps)
-        start = [self._event(Step(EventKind.SCHEDULER_STEP, site, (record.key,)), step_site) for site in loop.scheduled]
-        end = self._event(Step(EventKind.OPTIMIZER_STEP, step_site, (record.key,)), step_site)
-        return TrainingLoop(
-            place=step_site.span(),
-            passes=tuple(tuple(self._event(step, step_site) for step in steps) for steps in passes),
-            complete=not clearing.unseen and not loop.too_many,
-            optimizers=(_optimizer_ref(record),),
-            cleared_outside=(),
-            framework=None,
-            run=RunEvidence(
-                clearing.times,
-                clearing.windows,
-                clearing.first_step,
-                "steps",
-                numbers=tuple(self._numbers.items()) if scaled else (),
-                root=loop.root,
-            ),
-            counts=tuple(passes.values()),
-            start=(*start, end) if start else (),
-        )
-
-    def _passes(self, loop: _Loop, step_site: Site, *, cleared: bool) -> dict[tuple[Step, ...], PassCount]:
-        """The passes that were counted; where there is none, a backward and a step of which the order is not known."""
-        clear = Step(EventKind.ZERO_GRAD, step_site, (loop.record.key,))
-        passes: dict[tuple[Step, ...], PassCount] = {}
-        for steps, count in loop.passes.items():
-            if cleared and any(step.kind is EventKind.BACKWARD for step in steps) and steps[0] != clear:
-                steps = (clear, *steps)  # a suspicion that was not confirmed
-            known = passes.get(steps, PassCount(0, count.first_step))
-            passes[steps] = PassCount(known.times + count.times, min(known.first_step, count.first_step))
-        if not passes and loop.backward_site is not None:
-            backward = Step(EventKind.BACKWARD, loop.backward_site, (loop.record.key,))
-            step = Step(EventKind.OPTIMIZER_STEP, step_site, (loop.record.key,))
-            passes[(clear, backward, step) if cleared else (backward, step)] = PassCount(0, 0)
-        return passes
-
-    def _event(self, step: Step, otherwise: Site) -> Event:
-        site = step.site or otherwise
-        text = "" if step.kind in (EventKind.ZERO_GRAD, EventKind.UNKNOWN_CALL) else site.text()
-        return Event(step.kind, site.span(), text, step.optimizers, step.scaled)
-
-
-def _optimizer_ref(record: OptimizerRecord) -> OptimizerRef:
-    place = record.site.span() if record.site is not None else None
-    return OptimizerRef(record.key, record.text(), record.kind, place)
+                yield loop_fact(self.session, loop, self._clearing.of(loop.record), self._scaled.numbers)
 
 
 def _concerns(entry: Noted, record: OptimizerRecord) -> bool:

@@ -16,7 +16,7 @@ from modellint.judge import judge
 from modellint.lint import CheckedFiles, Input
 from modellint.report.model import OBSERVER, Gap, LintReport, RunSummary
 from modellint.rule import Rule
-from modellint.runtime import call_site
+from modellint.runtime import call_site, ranks
 from modellint.runtime.evaluation_count import evaluations
 from modellint.runtime.hooks import Installation
 from modellint.runtime.quiet import quiet_lines
@@ -65,6 +65,7 @@ def reach_verdict(
 
     `configuration` takes the place of `select` and `ignore` where a command line has more to say than these.
     """
+    others = ranks.gather(installation.session)
     failures: list[RuleFailure] = []
     if installation.failure is not None:
         failures.append(_failure(installation.failure))
@@ -97,6 +98,7 @@ def reach_verdict(
         read_lines=call_site.lines,
         run=_summary(installation, judged_roots, facts, rules),
     )
+    report = ranks.together(report, installation.session, installation.observers, others)
     return Verdict(report, tuple(facts), tuple(installation.session.gaps()), configuration)
 
 

@@ -23,6 +23,7 @@ from modellint.runtime.evaluation_count import EvaluationCount, evaluations
 from modellint.runtime.hooks import Installation
 from modellint.runtime.observer import Observer
 from modellint.runtime.observers import make_observers
+from modellint.runtime.ranks import GroupObserver
 from modellint.runtime.session import OutOfSight, Session
 from modellint.runtime.verdict import Verdict, note_early_end, reach_verdict, selected_rules
 
@@ -82,7 +83,11 @@ class Watch:
         installation = hooks.current()
         if installation is None:
             session = Session()
-            installation = Installation(session, [EvaluationCount(session), *make_observers(session, self._rules)])
+            # An inspection (`rules` given) is a matter of this process alone.
+            meeting = [GroupObserver(session)] if rules is None else []
+            installation = Installation(
+                session, [EvaluationCount(session), *meeting, *make_observers(session, self._rules)]
+            )
             installation.install()
             hooks.set_current(installation)
         else:

@@ -37,7 +37,8 @@ def working_copy(model: nn.Module, loss: Any, optimizers: Sequence[Optimizer]) -
         with torch.no_grad():  # the parameters of a scripted copy would have a graph otherwise
             copied_model, copied_loss = copy.deepcopy((model, loss), memo)
             for original, own in zip(model.parameters(), copied_model.parameters(), strict=True):
-                own.requires_grad_(original.requires_grad)
+                if own.requires_grad != original.requires_grad:
+                    own.requires_grad_(original.requires_grad)
                 memo[id(original)] = own  # a script does not say so itself
             copied = WorkingCopy(copied_model, copied_loss, [_copied(optimizer, memo) for optimizer in optimizers])
     except Exception:  # a lock, a tensor inside of a graph, a device that is full
@@ -105,6 +106,10 @@ def _mps_state_kept() -> Iterator[None]:
 @contextmanager
 def _put_back(model: nn.Module, loss: Any, optimizers: Sequence[Optimizer]) -> Iterator[None]:
     """Lend out copies of everything that training changes, under the same names; then put the originals back."""
+    if any(isinstance(parameter, nn.parameter.UninitializedParameter) for parameter in model.parameters()):
+        raise RuntimeError(
+            "modellint.inspect can neither copy this model nor undo its first forward: run it once before"
+        )
     undo: list[Callable[[], None]] = []
     try:
         seen: set[int] = set()

@@ -78,6 +78,13 @@ def test_a_process_of_many_is_named() -> None:
     assert block(twin(), Options(), name="rank 1").startswith("modellint (rank 1): Twin, ")
 
 
+def test_findings_of_some_processes_say_of_which() -> None:
+    one = replace(twin().findings[1], notes=("same cause at b.py:1:1", "on rank 2 of 4"))
+    assert "4,160 of 9,665 parameters\n" in block(twin(findings=(one,)), Options())
+    of_ranks = replace(one, evidence={"ranks": [2]})
+    assert "4,160 of 9,665 parameters; on rank 2 of 4\n" in block(twin(findings=(of_ranks,)), Options())
+
+
 def test_out_of_sight() -> None:
     one = Gap("model.encoder", "compiled", ("shared-batchnorm", "unused-module"))
     two = Gap("evaluation", "none in the first 20 steps", ("missing-eval",))

@@ -823,6 +823,26 @@ def test_scripted_wrapped_and_reparametrised_models() -> None:
         assert seen.session.steps == 4
 
 
+def test_lazy_layers_stay_lazy() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1 = nn.LazyLinear(8)
+            self.fc2 = nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.fc2(torch.relu(self.fc1(x)))
+            return out
+
+    model = Net()
+    assert not inspected(lambda: inspect(model, torch.randn(8, 6))).findings
+    assert isinstance(model.fc1.weight, nn.parameter.UninitializedParameter)
+    model.lock = threading.Lock()  # type: ignore[assignment]
+    with pytest.raises(RuntimeError, match="run it once before"):
+        inspect(model, torch.randn(8, 6))
+    assert isinstance(model.fc1.weight, nn.parameter.UninitializedParameter)
+
+
 def test_a_frozen_model() -> None:
     seen = inspected(lambda: inspect(Mlp().requires_grad_(False), torch.randn(8, 6)))
     assert not seen.findings

@@ -95,6 +95,19 @@ def too_many_left_out() -> None:
             optimizer.step()
 
 
+def overflown_by_the_scale() -> None:
+    """The scaled loss is infinite for the first steps, some of them with finite gradients."""
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    for _ in range(24):
+        optimizer.zero_grad()
+        loss = 8 + model(torch.randn(8, 4)).pow(2).mean()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+
 def scaler_skips() -> None:
     model = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -185,7 +198,7 @@ def test_found(program: Callable[[], None]) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        scaler_skips, fused_scaler_skips, guarded_by_the_loop, cleared_before_the_step, masked_scores,
+        overflown_by_the_scale, scaler_skips, fused_scaler_skips, guarded_by_the_loop, cleared_before_the_step, masked_scores,
         infinite_metric, gradient_of_a_vector,
     ],
 )  # fmt: skip

@@ -122,20 +122,20 @@ def test_a_mistake_in_a_marker_is_said_by_a_worker_too(tmp_path: Path) -> None:
     assert "INTERNALERROR" not in out
 
 
-def test_the_ini_file(tmp_path: Path) -> None:
-    test = FIRST + "def test_net(modellint):\n    with modellint.watch() as seen:\n        train(Net())\n"
-    test += "    modellint.assert_clean(seen)\n"
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmodellint_select = missing-eval\n")
-    assert session(tmp_path, test_net=test)[0] == 0
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\nmodellint_select = missing-eval {FINDING}\n")
-    assert session(tmp_path, test_net=test)[0] == 1
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmodellint_select = nothing\n")
-    assert session(tmp_path, test_net=test)[0] == 4
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmodellint_fail_on = loud\n")
-    assert session(tmp_path, test_net=test)[0] == 4
-
-
 DEVICE = "import torch\n\n\ndef device():\n    return torch.device('gpu')\n"
+
+
+def test_the_ini_file(tmp_path: Path) -> None:
+    test = "def test_it(modellint):\n    modellint.assert_clean('train.py')\n"
+    for line, expected in (
+        ("modellint_select = missing-eval", 0),
+        ("modellint_select = missing-eval invalid-device", 1),
+        ("modellint_select = nothing", 4),
+        ("modellint_fail_on = loud", 4),
+    ):
+        (tmp_path / "pytest.ini").write_text(f"[pytest]\n{line}\n")
+        code, out = session(tmp_path, train=DEVICE, test_it=test)
+        assert code == expected, out
 
 
 def test_files_as_tests(tmp_path: Path) -> None:
@@ -165,15 +165,13 @@ def test_lint_in_a_test(tmp_path: Path) -> None:
 
 
 def test_two_processes_print_one_summary(tmp_path: Path) -> None:
-    test = FIRST + (
-        "@pytest.mark.parametrize('number', range(4))\n"
-        "def test_net(modellint, number):\n"
-        "    with modellint.watch() as seen:\n        train(Net())\n"
-        "    modellint.assert_clean(seen)\n"
+    test = (
+        "import pytest\n@pytest.mark.parametrize('number', range(4))\n"
+        "def test_it(modellint, number):\n    modellint.assert_clean('train.py')\n"
     )
-    code, out = session(tmp_path, "-n", "2", test_net=test)
+    code, out = session(tmp_path, "-n", "2", train=DEVICE, test_it=test)
     assert code == 1
-    assert out.count(f"error  {FINDING}  test_net.py:18  ") == 1
+    assert out.count("error  invalid-device  train.py:5  ") == 1
     assert " and 3 more\n" in out
 
 

@@ -128,7 +128,6 @@ if __name__ == "__main__":
     ("code", "args", "status"),
     [
         (CLEAN, [], 0),
-        (BUGGY, [], 1),
         (BUGGY, ["--exit-zero"], 0),
         (BUGGY + "import sys; sys.exit(5)", [], 5),
         (BUGGY, ["--select", "no-such-rule"], 2),
@@ -165,7 +164,6 @@ def test_a_script_that_is_not_there(tmp_path: Path, args: list[str], words: str)
         "try:\n    {}['x']\nexcept KeyError as error:\n    raise ValueError('y') from error",
         "x = (\n",
         "import beside",
-        "import torch\ntorch.zeros(2, 3) @ torch.zeros(2, 3)",
         "raise ExceptionGroup('two', [ValueError('a'), KeyError('b')])",
         "import sys\nsys.exit('the reason')",
         "import sys\nsys.excepthook = lambda *args: print('mine', args[0].__name__)\n1 / 0",
@@ -224,7 +222,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
 
 
 def test_a_forked_child_does_not_report(tmp_path: Path) -> None:
-    code = BUGGY + "import os\nif os.fork():\n    os.wait()\nelse:\n    raise SystemExit(0)\n"
+    code = "import os\nif os.fork():\n    os.wait()\nelse:\n    raise SystemExit(0)\n"
     write(tmp_path, start=code)
     assert run("start.py", cwd=tmp_path).stderr.count("modellint: ") == 1
 
@@ -237,7 +235,7 @@ def test_under_an_elastic_launcher_findings_are_no_crash(tmp_path: Path) -> None
     assert "modellint (rank 1): Linear, 6 training steps: 1 error" in done.stderr
     assert done.stderr.rstrip().endswith("--fail-on changes that")
     assert run("--fail-on", "error", "start.py", cwd=tmp_path, env=elastic).returncode == 1
-    write(tmp_path, start=CLEAN)
+    write(tmp_path, start="print('nothing to find')")
     assert run("start.py", cwd=tmp_path, env=elastic).stderr == "", "a rank without findings has nothing to say"
 
 
@@ -247,7 +245,7 @@ def test_under_an_elastic_launcher_findings_are_no_crash(tmp_path: Path) -> None
 def test_the_block(tmp_path: Path) -> None:
     write(tmp_path, start=BUGGY + "import os\nos.chdir('/')\n")
     done = run("start.py", cwd=tmp_path)
-    assert done.stdout == ""
+    assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("\nmodellint: Linear, 6 training steps: 1 error\n\n")
     assert "  error  missing-zero-grad  start.py:10   " in done.stderr
     assert done.stderr.endswith("  Read more: modellint explain missing-zero-grad\n")
@@ -277,24 +275,22 @@ def test_formats(tmp_path: Path) -> None:
     log = json.loads((tmp_path / "run.sarif").read_text())
     assert log["runs"][0]["automationDetails"] == {"id": "modellint/runtime/"}
     assert "modellint: Linear" in both.stderr
-    full = run("--output-format", "full", "start.py", cwd=tmp_path)
-    assert "  --> start.py:10:5\n" in full.stdout
-    assert "Linear, 6 training steps: 1 error\n" in full.stdout
+    write(tmp_path, start="print('mine')")
+    shown = run("--output-format", "full", "start.py", cwd=tmp_path)
+    assert (shown.stdout, shown.stderr) == ("mine\nno training seen: nothing was judged\n", "")
     run("--output-file", "block.txt", "start.py", cwd=tmp_path)
-    assert (tmp_path / "block.txt").read_text().startswith("modellint: Linear, 6 training steps: 1 error\n")
+    assert (
+        (tmp_path / "block.txt").read_text().startswith("modellint: start.py: no training seen: nothing was judged\n")
+    )
 
 
-def test_the_configuration_holds(tmp_path: Path) -> None:
-    write(tmp_path, start=BUGGY)
+def test_the_configuration_and_the_comments_hold(tmp_path: Path) -> None:
+    silenced = "optimizer.step()  # modellint: ignore[missing-zero-grad] meant"
+    write(tmp_path, start=BUGGY + BUGGY.replace("optimizer.step()", silenced))
     (tmp_path / "modellint.toml").write_text('[rules]\nmissing-zero-grad = "note"\n')
     done = run("start.py", cwd=tmp_path)
     assert done.returncode == 0
-    assert "1 note" in done.stderr
-    assert run("--isolated", "start.py", cwd=tmp_path).returncode == 1
-    write(
-        tmp_path, start=BUGGY.replace("optimizer.step()", "optimizer.step()  # modellint: ignore[missing-zero-grad] it")
-    )
-    assert "1 finding silenced by comments" in run("start.py", cwd=tmp_path).stderr
+    assert "1 note (1 finding silenced by comments)" in done.stderr
 
 
 def test_a_script_that_never_trains_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""The batches that the ranks of a process group train on, as sums over their bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modellint.facts.model import ModelRef
+from modellint.facts.run_evidence import RunEvidence
+from modellint.facts.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class RankBatches:
+    """One model under DistributedDataParallel. Made on rank 0 only, when every rank has reported."""
+
+    model: ModelRef
+    place: Span
+    """Its first training forward."""
+    world_size: int
+    equal: int
+    """Steps at which the batches of all ranks were equal."""
+    distinct: int
+    """Different batches among these."""
+    compared: int
+    run: RunEvidence | None = None
