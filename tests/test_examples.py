@@ -15,7 +15,9 @@ BY_DEFAULT = [rule for rule in RULES if rule.category.default_on]
 
 
 def sides(rule: type[Rule]) -> list[str]:
-    return list(rule.sides)
+    """The sides on which the examples are judged here; those for two processes are run by test_run_ranks."""
+    several = rule.__module__.startswith("modellint.rules.distributed.")
+    return [side for side in rule.sides if not (several and side == "runtime")]
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,9 @@ class DistributedSetupObserver(RankObserver):
 
     # Wrappers
 
+    def quiet_events(self) -> frozenset[str]:
+        return frozenset({"step_begins"}) if self.session.group is not None else frozenset()
+
     def root_begins(self, call: RootCall, module: nn.Module, args: tuple[Any, ...]) -> None:
         if self.session.group is None or not call.grad:
             return
@@ -218,7 +221,9 @@ class DistributedSetupObserver(RankObserver):
 
     def _place(self, copy: _Copy, *, first: bool) -> None:
         """Before the first step there may be forwards that only try the model out."""
-        calls = [call for call in self.session.window.forwards if call.root is copy.root and call.training and call.grad]
+        calls = [
+            call for call in self.session.window.forwards if call.root is copy.root and call.training and call.grad
+        ]
         if calls:
             copy.site = calls[0 if first else -1].site or copy.site
 

@@ -6,7 +6,7 @@ Three levels, so that a steady step pays for next to nothing:
 - *roots*: pre- and post-hook count the depth, root forwards are noted (evaluations, new epochs);
 - *detail*: calls of all modules, gradient accumulation and torch functions are noted too (traced windows).
 
-The first passes of every optimizer are traced, then one window in a hundred.
+The first passes of every optimizer are traced, then one window in 250.
 
 Five attributes of torch are replaced while a watch is open: `torch.autograd.backward`, `LRScheduler.step` (and the
 `step` of subclasses that have their own), `DataLoader.__iter__`, `Optimizer.__init__` and `Module.state_dict`.
@@ -15,6 +15,7 @@ Five attributes of torch are replaced while a watch is open: `torch.autograd.bac
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import threading
 import warnings
@@ -40,7 +41,7 @@ from modellint.runtime.session import ModuleCall, OptimizerRecord, RootCall, Ses
 
 TRACED_STEPS = 4
 """Of every optimizer: its first window may have begun before the watch, so three whole passes remain."""
-_PERIOD = 100
+_PERIOD = 250
 MOST_FIRST_WINDOWS = 60
 """An optimizer that stepped once and never again does not keep the tracing on."""
 
@@ -79,6 +80,15 @@ class Installation:
         self._patches: list[_Patch] = []
         self._keys: list[int] = []
         """Ids of the modules whose calls run, the outermost first; parallel to `session.stack`."""
+        self._probes: dict[int, Callable[..., None]] = {}
+        """Torch's global forward pre-hooks, while installed; ours is in it at the level `probe`."""
+        self._probe_id, self._probe_hook = -1, self._probe
+        self._first_windows = True
+        """An optimizer may still have to show its first passes."""
+        self._next_traced = 0
+        """The next step after which something else than a quiet window comes."""
+        self._stepping = 1
+        """How many optimizers have stepped."""
         self._mode = _FunctionMode(self)
         self._mode_on = False
         self._detail_evaluation = True
@@ -99,6 +109,7 @@ class Installation:
         self._accumulated_listeners = self._listeners("accumulated")
         self._step_begins = self._listeners("step_begins")
         self._step_ends = self._listeners("step_ends")
+        self._listen_quietly()
         self._pass_ended = self._listeners("pass_ended")
         self._backward_begins = self._listeners("backward_begins")
         self._backward_ends = self._listeners("backward_ends")
@@ -112,6 +123,7 @@ class Installation:
         for observer in self.observers:
             for function in observer.evaluation_functions:
                 self._evaluation_functions.setdefault(function, []).append(observer.evaluation_function_called)
+        self._mode.wanted = frozenset((*self._functions, *self._evaluation_functions))
 
     def _listeners(self, event: str) -> list[Callable[..., None]]:
         return [
@@ -119,6 +131,14 @@ class Installation:
             for observer in self.observers
             if getattr(type(observer), event) is not getattr(Observer, event)
         ]
+
+    def _listen_quietly(self) -> None:
+        """Ask which observers want to know what happens in quiet windows."""
+        wanted = [(observer, observer.quiet_events()) for observer in self.observers]
+        self._quiet_step_begins, self._quiet_step_ends, self._quiet_backward_begins = (
+            [getattr(observer, event) for observer, events in wanted if event in events]
+            for event in ("step_begins", "step_ends", "backward_begins")
+        )
 
     def close_after(self, steps: int | None, watch: Closeable) -> None:
         """Close a watch after so many optimizer steps from now."""
@@ -131,6 +151,9 @@ class Installation:
         """Start to listen."""
         self.alive = True
         self._quiet_compile_warning()
+        probe = module_hooks.register_module_forward_pre_hook(self._probe_hook)
+        self._probes, self._probe_id = probe.hooks_dict_ref() or {}, probe.id
+        self._probes.pop(self._probe_id)
         self._step_handles = [
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
@@ -184,6 +207,7 @@ class Installation:
             warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
             _filters_changed()
         self._filter = None
+        self._probes = {}
         self.session.stack.clear()
         self._keys.clear()
         self.session.root_call = None
@@ -207,23 +231,30 @@ class Installation:
     def _set_level(self, level: int) -> None:
         if level == self._level:
             return
-        for handle in self._module_handles:
-            handle.remove()
-        self._module_handles = []
-        if self._level == _DETAIL:
-            for _, handle in self._gradient_handles.values():
+        before, self._level = self._level, level
+        # In a steady training this changes twice a step: the dictionary of torch's handle is a tenth of a registration.
+        if before == _PROBE:
+            self._probes.pop(self._probe_id, None)
+        elif level == _PROBE:
+            self._probes[self._probe_id] = self._probe_hook
+        if before <= _PROBE and level <= _PROBE:
+            return
+        if before >= _ROOTS and level <= _PROBE:
+            for handle in self._module_handles:
                 handle.remove()
-            self._gradient_handles.clear()
-        self._level = level
-        self.session.tracing = level == _DETAIL
-        if level == _PROBE:
-            self._module_handles = [module_hooks.register_module_forward_pre_hook(self._probe)]
-        elif level in (_ROOTS, _DETAIL):
+            self._module_handles = []
+        elif before <= _PROBE:
             self._module_handles = [
                 module_hooks.register_module_forward_pre_hook(self._before),
                 module_hooks.register_module_forward_hook(self._after, with_kwargs=True, always_call=True),
             ]
+        self.session.tracing = level == _DETAIL
+        if before == _DETAIL:
+            for _, gradient_handle in self._gradient_handles.values():
+                gradient_handle.remove()
+            self._gradient_handles.clear()
         if level == _DETAIL:
+            self.session.quiet = False
             for root in self.session.roots.values():
                 self._listen_to_gradients(record.ref() for record in root.parameters.values())
             for optimizer in self.session.optimizers.values():
@@ -245,13 +276,22 @@ class Installation:
 
     def _trace_next(self) -> bool:
         session = self.session
-        stepped = [optimizer for optimizer in session.optimizers.values() if optimizer.steps]
-        first = min((optimizer.traced_steps for optimizer in stepped), default=0)
-        if first < TRACED_STEPS and session.traced_steps < max(MOST_FIRST_WINDOWS, TRACED_STEPS * len(stepped)):
+        if self._first_windows:
+            stepped = [optimizer for optimizer in session.optimizers.values() if optimizer.steps]
+            self._stepping = len(stepped)
+            first = min(optimizer.traced_steps for optimizer in stepped)
+            if first < TRACED_STEPS and session.traced_steps < max(MOST_FIRST_WINDOWS, TRACED_STEPS * len(stepped)):
+                return True
+            self._first_windows = False
+        if self._is_traced(session.steps):
             return True
-        if session.steps // max(len(stepped), 1) in self._traced_windows:
-            return True
-        return session.steps % (_PERIOD * len(stepped)) < len(stepped)
+        ends = [steps for steps, _ in self._closings]
+        self._next_traced = min([*ends, next(s for s in itertools.count(session.steps + 1) if self._is_traced(s))])
+        return False
+
+    def _is_traced(self, steps: int) -> bool:
+        """After the first windows: one round of the optimizers in 250, and what an observer asks for."""
+        return steps % (_PERIOD * self._stepping) < self._stepping or steps // self._stepping in self._traced_windows
 
     # Module calls
 
@@ -260,8 +300,11 @@ class Installation:
         if not self.alive or torch_internals.is_compiling() or threading.get_ident() != self._thread:
             return
         try:
-            inner, _ = torch_internals.unwrapped(module)
-            root = self.session.roots.get(id(inner))
+            inner = module
+            root = self.session.roots.get(id(module))
+            if root is None or root.ref() is not module:
+                inner, _ = torch_internals.unwrapped(module)
+                root = self.session.roots.get(id(inner))
             if root is None or root.ref() is not inner:
                 self._set_level(_DETAIL)  # a model that was never seen: trace it from here on
             elif not root.steps:
@@ -269,7 +312,8 @@ class Installation:
             elif inner.training and torch.is_grad_enabled():
                 root.plain_windows += 1
                 root.first_plain = self.session.steps if root.first_plain is None else root.first_plain
-                self._set_level(_IDLE)
+                self._level = _IDLE
+                self._probes.pop(self._probe_id, None)
                 return
             else:
                 self._set_level(_ROOTS)
@@ -326,6 +370,7 @@ class Installation:
             root.site = call.site
         session.root_call = call
         session.window.forwards.append(call)
+        self.session.quiet = False
         self._set_mode(call, inner)
         self._keys.append(id(module))
         session.stack.append(None)
@@ -463,8 +508,21 @@ class Installation:
             return
         try:
             session = self.session
-            traced = self._level == _DETAIL
             known = session.optimizers.get(id(optimizer))
+            if (
+                self.session.quiet
+                and known is not None
+                and known.steps
+                and known.ref() is optimizer
+                and not self._mode_on
+            ):
+                known.in_step = True
+                if len(optimizer.param_groups) != known.groups:
+                    session.look_at_optimizer(known, optimizer)  # unfrozen in stages
+                for listener in self._quiet_step_begins:
+                    listener(known, optimizer)
+                return
+            traced = self._level == _DETAIL
             if known is None or known.ref() is not optimizer or traced or not known.steps:
                 site = capture(2)
                 record = session.optimizer_of(optimizer, site, built=False)
@@ -491,7 +549,23 @@ class Installation:
             record.in_step = False
             record.steps += 1
             session.steps += 1
+            if record.steps == 1:
+                self._first_windows = True
             window = session.window
+            if session.quiet and record.steps > 1 and session.steps < self._next_traced:
+                for root in record.roots:
+                    root.steps += 1
+                    root.last_step = session.steps
+                # A quiet window holds nothing but its numbers: the next one may be the same object.
+                window.number, window.backwards = session.steps, 0
+                for listener in self._quiet_step_ends:
+                    listener(record, optimizer, window)
+                if self._level == _IDLE:
+                    self._level = _PROBE
+                    self._probes[self._probe_id] = self._probe_hook
+                elif self._level != _PROBE and self.alive:
+                    self._set_level(_PROBE)
+                return
             if self._level == _DETAIL:
                 session.traced_steps += 1
                 record.traced_steps += 1
@@ -502,7 +576,9 @@ class Installation:
                 ]
             for root in record.roots:
                 root.steps += 1
+                root.last_step = session.steps
             trace = self._trace_next()
+            self.session.quiet = False
             session.window = Window(session.steps, trace)
             for listener in self._step_ends:
                 listener(record, optimizer, window)
@@ -513,6 +589,9 @@ class Installation:
             if not self.alive:
                 return
             self._set_level(_DETAIL if trace else _PROBE)
+            if not trace:
+                self._listen_quietly()
+                self.session.quiet = True
             if trace and record.step_site is not None and not torch_internals.in_backward():
                 self._push_mode()
             else:
@@ -542,6 +621,9 @@ class Installation:
             __tracebackhide__ = True
             if not self.alive or torch_internals.is_compiling():
                 return original(*args, **kwargs)
+            if self.session.quiet:
+                self._quiet_backward(args[0] if args else kwargs.get("tensors"))
+                return original(*args, **kwargs)
             self._backward_starts(args[0] if args else kwargs.get("tensors"))
             try:
                 return original(*args, **kwargs)
@@ -549,6 +631,17 @@ class Installation:
                 self._backward_stops()
 
         return backward
+
+    def _quiet_backward(self, tensors: Any) -> None:
+        self.session.window.backwards += 1
+        if not self._quiet_backward_begins:
+            return
+        roots = (tensors,) if isinstance(tensors, torch.Tensor) else tuple(tensors or ())
+        try:
+            for listener in self._quiet_backward_begins:
+                listener(roots, None)
+        except Exception as error:
+            self._failed(error)
 
     def _backward_starts(self, tensors: Any) -> None:
         session = self.session
@@ -633,6 +726,7 @@ class Installation:
     def _tell(self, event: str, *values: Any) -> None:
         if torch_internals.is_compiling() or threading.get_ident() != self._thread:
             return
+        self.session.quiet = False
         try:
             for observer in self.observers:
                 getattr(observer, event)(*values)
@@ -646,12 +740,13 @@ class _FunctionMode(TorchFunctionMode):
     def __init__(self, installation: Installation) -> None:
         super().__init__()
         self._installation = weakref.ref(installation)
+        self.wanted: frozenset[Callable[..., Any]] = frozenset()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         __tracebackhide__ = True
-        result = func(*args, **(kwargs or {}))
-        if torch_internals.is_compiling():
-            return result  # a function that the user compiled is traced through this handler
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        if func not in self.wanted or torch_internals.is_compiling():
+            return result  # Dynamo traces what the user compiled through this handler
         installation = self._installation()
         if installation is not None:
             installation.function_called(func, args, kwargs or {}, result)

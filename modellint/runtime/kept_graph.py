@@ -21,12 +21,14 @@ from modellint.runtime.call_site import Site
 from modellint.runtime.graph import metadata_of
 from modellint.runtime.models import model_ref
 from modellint.runtime.observer import Observer
-from modellint.runtime.session import OptimizerRecord, RootRecord, Session, Window
+from modellint.runtime.session import RootRecord, Session
 
 _MARK = "modellint.alive"
 _LEAST_ALIVE = 32
 _PERIOD = 8
 """Windows between two looks at the markers."""
+_EVERY_WINDOW = 64
+"""So many windows are marked one by one, later ones in groups of four and looked at less often."""
 
 
 class _Mark:
@@ -57,8 +59,13 @@ class KeptGraphObserver(Observer):
         """Graphs were alive and went before a collection could tell who held them."""
         self._found = 0
 
+    def quiet_events(self) -> frozenset[str]:
+        return frozenset({"backward_begins"})
+
     def backward_begins(self, tensors: Sequence[torch.Tensor], site: Site | None) -> None:
         window = self.session.window
+        if window.number >= _EVERY_WINDOW and window.number % 4:
+            return
         if self._marked == window.number or self._found or not tensors:
             return
         node = tensors[0].grad_fn if torch_internals.is_plain(tensors[0]) else None
@@ -68,14 +75,13 @@ class KeptGraphObserver(Observer):
         mark = _Mark()
         metadata_of(node)[_MARK] = mark
         self._marks.append((window.number, weakref.ref(mark)))
+        period = _PERIOD if window.number < 2 * _EVERY_WINDOW else 8 * _PERIOD
+        if window.number % period == 0:
+            self._look()
         if site is not None:
             calls = [call for call in window.forwards if call.grad and call.root.parameters and call.site is not None]
             if calls and calls[-1].site is not None:
                 self._forward = calls[-1].root, calls[-1].site
-
-    def step_ends(self, record: OptimizerRecord, optimizer: torch.optim.Optimizer, window: Window) -> None:
-        if window.number % _PERIOD == _PERIOD - 1:
-            self._look()
 
     def loader_started(self, loader: Any, site: Site | None) -> None:
         self._look()  # an epoch has ended: its losses are still held, or not any more

@@ -70,6 +70,9 @@ class LoaderSetupObserver(Observer):
         self._newest: _Round | None = None
         self._training: _Round | None = None
 
+    def quiet_events(self) -> frozenset[str]:
+        return frozenset({"step_ends"}) if self._training is not None else frozenset()
+
     def loader_started(self, loader: Any, site: Site | None) -> None:
         if site is None:
             self._newest = None

@@ -173,6 +173,11 @@ class MissingGradients:
 
     # Passes
 
+    @property
+    def suspected(self) -> bool:
+        """Some parameter has shown no gradient so far."""
+        return bool(self._suspects)
+
     def step_begins(self) -> None:
         """What got its first gradient, or another value, outside of the traced windows."""
         if not self._suspects:

@@ -48,6 +48,9 @@ class ModuleInstanceObserver(Observer):
         self._gradients = MissingGradients(session)
         self._layers = SharedLayers()
 
+    def quiet_events(self) -> frozenset[str]:
+        return frozenset({"step_begins"}) if self._gradients.suspected else frozenset()
+
     def root_begins(self, call: RootCall, module: nn.Module, args: tuple[Any, ...]) -> None:
         self._gradients.root_begins(call)
         self._layers.root_begins(call)

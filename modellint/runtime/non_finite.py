@@ -55,6 +55,9 @@ class NonFiniteObserver(Observer):
         self._last_was_bad = False
         self._found: _Found | None = None
 
+    def quiet_events(self) -> frozenset[str]:
+        return frozenset({"backward_begins"})
+
     def backward_begins(self, tensors: Sequence[torch.Tensor], site: Site | None) -> None:
         loss = tensors[0] if tensors else None
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.dtype.is_floating_point:
@@ -63,7 +66,7 @@ class NonFiniteObserver(Observer):
         self._last_was_bad = False
         if self._backwards % _STRETCH == 0:
             self._end_stretch()
-        if loss.device.type == "cpu":
+        if loss.is_cpu:
             if torch_internals.is_plain(loss) and not math.isfinite(loss.item()):
                 self._note(str(loss.item()), site)
         elif value_read.may_read(loss):
@@ -85,6 +88,7 @@ class NonFiniteObserver(Observer):
         self._bad += 1
         self._bad_in_stretch += 1
         self._last_was_bad = True
+        self.session.quiet = False
         if site is not None:
             self._last = value, site
             self._pending = self._pending or self._last

@@ -27,7 +27,13 @@ class Observer:
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    # Events of every window
+    def quiet_events(self) -> frozenset[str]:
+        """The events below that it wants now in quiet windows too: those that are not traced, in which no forward was
+        noted, and after which tracing does not begin. Possible are `step_begins`, `step_ends` (the window is the next
+        one already) and `backward_begins` (without a site). Nearly all windows are quiet: it should want few."""
+        return frozenset()
+
+    # Events of every window, of quiet ones for those observers only that want them
 
     def step_begins(self, record: OptimizerRecord, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer is about to step. `session.window` is the window that this step ends."""

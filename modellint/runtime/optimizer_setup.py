@@ -44,13 +44,8 @@ class OptimizerSetupObserver(Observer):
         super().__init__(session)
         self._loose = LooseParameters(session)
         self._idle: dict[int, _Idle] = {}
-        self._groups: dict[int, int] = {}
 
     def step_begins(self, record: OptimizerRecord, optimizer: torch.optim.Optimizer) -> None:
-        groups = len(optimizer.param_groups)
-        if self._groups.get(record.key, groups) != groups:
-            self.session.look_at_optimizer(record, optimizer)  # `add_param_group` in a step that is not traced
-        self._groups[record.key] = groups
         if self.session.window.traced:
             self._look(self._idle.setdefault(record.key, _Idle()), record)
 

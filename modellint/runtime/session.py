@@ -82,6 +82,8 @@ class RootRecord:
     """Traced passes."""
     steps: int = 0
     """Steps of optimizers that hold some of its parameters."""
+    last_step: int = 0
+    """The last of them, as a count of all optimizer steps."""
     plain_windows: int = 0
     """Windows that began with a training forward of it (train mode, gradients on) and were not watched further."""
     first_plain: int | None = None
@@ -138,6 +140,8 @@ class OptimizerRecord:
     """The user's expression for it, where the call of `step` does not tell."""
     steps: int = 0
     traced_steps: int = 0
+    groups: int = 0
+    """How many parameter groups it had when its parameters were read."""
     in_step: bool = False
     by_scaler: bool = False
     """A GradScaler steps it: it is the argument of the user's call."""
@@ -258,6 +262,9 @@ class Session:
         self.window = Window(0, traced=True)
         self.steps = 0
         """Optimizer steps that have ended."""
+        self.quiet = False
+        """The window has shown nothing so far that most observers would want to know: see `Observer.quiet_events`. An
+        observer that sees something sets it to False, and all are told how the window goes on."""
         self.tracing = False
         """Module calls, gradients and functions are noted now; observers do nothing costly while they are not."""
         self.traced_steps = 0
@@ -376,6 +383,7 @@ class Session:
 
     def look_at_optimizer(self, record: OptimizerRecord, optimizer: torch.optim.Optimizer) -> None:
         """Read again which parameters it holds."""
+        record.groups = len(optimizer.param_groups)
         record.held = {
             id(tensor): weakref.ref(tensor)
             for group in optimizer.param_groups

@@ -61,8 +61,9 @@ class StateCopyObserver(Observer):
         self._open: list[_Copy] = []
         self._kept: list[_Copy] = []
         self._newest: dict[tuple[Site, int], _Copy] = {}
-        self._last_step: dict[int, int] = {}
-        """By the key of a root: the number of the last step that trained it."""
+
+    def quiet_events(self) -> frozenset[str]:
+        return frozenset({"step_ends"}) if self._open else frozenset()
 
     def state_copied(self, module: nn.Module, state: Mapping[str, Any], site: Site | None) -> None:
         if site is None:
@@ -89,8 +90,6 @@ class StateCopyObserver(Observer):
         self._newest[site, copy.key] = copy
 
     def step_ends(self, record: OptimizerRecord, optimizer: torch.optim.Optimizer, window: Window) -> None:
-        for root in record.roots:
-            self._last_step[root.key] = self.session.steps
         if self._open:
             self._open = [copy for copy in self._open if self._still_open(copy, record)]
 
@@ -121,7 +120,7 @@ class StateCopyObserver(Observer):
             root = copy.root
             if root is None or self._newest.get((copy.site, copy.key)) is not copy:
                 continue  # the same call was made again: its variable has another value now
-            last = self._last_step.get(root.key, 0)
+            last = root.last_step
             if copy.died_at and min(copy.died_at) < last:
                 continue
             later = last - copy.first_step

@@ -23,9 +23,8 @@ def in_backward() -> bool:
     return graph_task_id() != -1
 
 
-def is_compiling() -> bool:
-    """Dynamo or export is tracing: nothing may be noted."""
-    return torch.compiler.is_compiling()
+is_compiling: Callable[[], bool] = torch.compiler.is_compiling
+"""Dynamo or export is tracing: nothing may be noted."""
 
 
 def is_tracing() -> bool:
@@ -57,13 +56,17 @@ def can_push_function_mode() -> bool:
     return count == 0 or (count == 1 and default is not None and top_function_mode() is default)
 
 
+_is_functorch_wrapper: Callable[[torch.Tensor], bool] = getattr(
+    torch._C._functorch, "is_functorch_wrapped_tensor", lambda tensor: False
+)
+
+
 def is_plain(tensor: object) -> bool:
     """A tensor that may be tagged and hooked: no fake tensor, no functorch wrapper, no DTensor."""
     kind = type(tensor)
     if kind is not torch.Tensor and kind is not torch.nn.Parameter:
         return False
-    wrapped = getattr(torch._C._functorch, "is_functorch_wrapped_tensor", None)
-    return wrapped is None or not wrapped(tensor)
+    return not _is_functorch_wrapper(tensor)  # type: ignore[arg-type]
 
 
 def unwrapped(module: torch.nn.Module) -> tuple[torch.nn.Module, str]:

@@ -57,6 +57,9 @@ class UnsteppedOptimizerObserver(Observer):
         self._scaled = False
         self._found: list[tuple[OptimizerRecord, Site, int]] = []
 
+    def quiet_events(self) -> frozenset[str]:
+        return frozenset({"backward_begins", "step_begins"}) if self._received else frozenset()
+
     def root_begins(self, call: RootCall, module: nn.Module, args: tuple[Any, ...]) -> None:
         if call.training and call.grad:
             self._training.add(call.root.key)

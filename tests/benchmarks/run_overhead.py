@@ -145,8 +145,8 @@ def _torch_audit(model: nn.Module, optimizer: torch.optim.Optimizer, every: int)
         auditor.unpatch()
 
 
-def measure(name: str, rounds: int) -> dict[str, list[float]]:
-    """Ratios to the unwatched stretch beside it, by configuration."""
+def measure(name: str, rounds: int, only: str) -> dict[str, list[float]]:
+    """Ratios to the unwatched stretch beside it, by configuration whose name contains `only`."""
     make, steps = WORKLOADS[name]
     torch.manual_seed(0)
     model, x, y = make()
@@ -167,6 +167,8 @@ def measure(name: str, rounds: int) -> dict[str, list[float]]:
     ratios: dict[str, list[float]] = {}
     for _ in range(rounds):
         for configuration, context in {**CONFIGURATIONS, **peers(model, optimizer)}.items():
+            if only not in configuration:
+                continue
             with context():
                 train(WARM_UP)
                 middle = train(steps)
@@ -180,11 +182,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workload", choices=list(WORKLOADS), action="append")
+    parser.add_argument("--only", default="", help="configurations whose name contains this")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore")
     names = options.workload or list(WORKLOADS)
-    results = {name: measure(name, options.rounds) for name in names}
+    results = {name: measure(name, options.rounds, options.only) for name in names}
     print(f"| ratio to unwatched, median of {options.rounds} pairs | {' | '.join(names)} |")
     print("|---|" + "---|" * len(names))
     for configuration in results[names[0]]:
