@@ -745,8 +745,9 @@ class _FunctionMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         __tracebackhide__ = True
         result = func(*args, **kwargs) if kwargs else func(*args)
-        if func not in self.wanted or torch_internals.is_compiling():
-            return result  # Dynamo traces what the user compiled through this handler
+        # Asked first: Dynamo traces what the user compiled through this handler.
+        if torch_internals.is_compiling() or func not in self.wanted:
+            return result
         installation = self._installation()
         if installation is not None:
             installation.function_called(func, args, kwargs or {}, result)

@@ -198,8 +198,8 @@ def test_found(program: Callable[[], None]) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        overflown_by_the_scale, scaler_skips, fused_scaler_skips, guarded_by_the_loop, cleared_before_the_step, masked_scores,
-        infinite_metric, gradient_of_a_vector,
+        overflown_by_the_scale, scaler_skips, fused_scaler_skips, guarded_by_the_loop, cleared_before_the_step,
+        masked_scores, infinite_metric, gradient_of_a_vector,
     ],
 )  # fmt: skip
 def test_silent(program: Callable[[], None]) -> None:
