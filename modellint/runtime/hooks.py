@@ -22,21 +22,22 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.nn.modules import module as module_hooks
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 
 from modellint.runtime import torch_internals
 from modellint.runtime.call_site import capture, capture_construction
+from modellint.runtime.function_mode import FunctionMode, may_take_fast_path
 from modellint.runtime.graph import tag_outputs
 from modellint.runtime.observer import Observer
+from modellint.runtime.patch import Patch, scheduler_classes
 from modellint.runtime.session import ModuleCall, OptimizerRecord, RootCall, Session, Window
 
 TRACED_STEPS = 4
@@ -77,7 +78,7 @@ class Installation:
         self._module_handles: list[_Handle] = []
         self._step_handles: list[_Handle] = []
         self._gradient_handles: dict[int, tuple[weakref.ref[torch.Tensor], _Handle]] = {}
-        self._patches: list[_Patch] = []
+        self._patches: list[Patch] = []
         self._keys: list[int] = []
         """Ids of the modules whose calls run, the outermost first; parallel to `session.stack`."""
         self._probes: dict[int, Callable[..., None]] = {}
@@ -89,7 +90,7 @@ class Installation:
         """The next step after which something else than a quiet window comes."""
         self._stepping = 1
         """How many optimizers have stepped."""
-        self._mode = _FunctionMode(self)
+        self._mode = FunctionMode(self)
         self._mode_on = False
         self._detail_evaluation = True
         self._evaluation_window = -1
@@ -160,11 +161,11 @@ class Installation:
             module_hooks.register_module_module_registration_hook(self._registered),
         ]
         self._patches = [
-            _Patch(torch.autograd, "backward", self._patched_backward),
-            *(_Patch(cls, "step", self._patched_scheduler_step) for cls in _schedulers()),
-            _Patch(DataLoader, "__iter__", self._patched_iter),
-            _Patch(Optimizer, "__init__", self._patched_optimizer),
-            _Patch(nn.Module, "state_dict", self._patched_state_dict),
+            Patch(torch.autograd, "backward", self._patched_backward),
+            *(Patch(cls, "step", self._patched_scheduler_step) for cls in scheduler_classes()),
+            Patch(DataLoader, "__iter__", self._patched_iter),
+            Patch(Optimizer, "__init__", self._patched_optimizer),
+            Patch(nn.Module, "state_dict", self._patched_state_dict),
         ]
         self._set_level(_DETAIL)
 
@@ -449,14 +450,14 @@ class Installation:
         """
         if not call.training and call.root.key in self.session.functions_wanted:
             self.session.functions_wanted.discard(call.root.key)
-            if not call.root.opaque and not _may_take_fast_path(inner):
+            if not call.root.opaque and not may_take_fast_path(inner):
                 self._push_mode()
                 call.functions = self._mode_on
                 if call.functions:
                     self.session.functions_seen = False  # for the observers of training, nothing is
                     return
         wanted = bool(self._functions) and call.traced and call.training and call.grad and not call.root.opaque
-        if wanted and not _may_take_fast_path(inner):
+        if wanted and not may_take_fast_path(inner):
             self._push_mode()
         else:
             self._pop_mode()
@@ -734,75 +735,19 @@ class Installation:
             self._failed(error)
 
 
-class _FunctionMode(TorchFunctionMode):
-    """Shows the torch functions that run; calls them as they are."""
-
-    def __init__(self, installation: Installation) -> None:
-        super().__init__()
-        self._installation = weakref.ref(installation)
-        self.wanted: frozenset[Callable[..., Any]] = frozenset()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        __tracebackhide__ = True
-        result = func(*args, **kwargs) if kwargs else func(*args)
-        # Asked first: Dynamo traces what the user compiled through this handler.
-        if torch_internals.is_compiling() or func not in self.wanted:
-            return result
-        installation = self._installation()
-        if installation is not None:
-            installation.function_called(func, args, kwargs or {}, result)
-        return result
-
-
-class _Patch:
-    """One replaced attribute."""
-
-    def __init__(self, owner: Any, attribute: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        self._owner, self._attribute = owner, attribute
-        self._original = vars(owner)[attribute]
-        self._ours = make(self._original)
-        self.name = f"{getattr(owner, '__name__', owner)}.{attribute}"
-        setattr(owner, attribute, self._ours)
-
-    def undo(self) -> bool:
-        """Put the original back, unless somebody replaced ours since."""
-        if vars(self._owner).get(self._attribute) is not self._ours:
-            return False
-        setattr(self._owner, self._attribute, self._original)
-        return True
-
-
-def _schedulers() -> list[type]:
-    """LRScheduler and each subclass that has a `step` of its own."""
-    found: list[type] = []
-    open_classes: list[type] = [LRScheduler]
-    while open_classes:
-        cls = open_classes.pop()
-        if "step" in vars(cls) and cls not in found:
-            found.append(cls)
-        open_classes += cls.__subclasses__()
-    return found
-
-
-def _may_take_fast_path(module: nn.Module) -> bool:
-    """Transformer layers in eval mode choose another kernel while a function mode is active."""
-    if not torch.backends.mha.get_fastpath_enabled():
-        return False
-    return any(not child.training and isinstance(child, _FAST_PATH) for child in module.modules())
-
-
-_FAST_PATH = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
-
-
 def without_our_frames(error: BaseException) -> None:
-    """Take the frames of this module out of an exception's traceback: the user's error is not ours."""
-    while error.__traceback__ is not None and error.__traceback__.tb_frame.f_code.co_filename == __file__:
+    """Take the frames of this package out of an exception's traceback: the user's error is not ours."""
+    while error.__traceback__ is not None and _is_ours(error.__traceback__):
         error.__traceback__ = error.__traceback__.tb_next
     at = error.__traceback__
     while at is not None:
-        while at.tb_next is not None and at.tb_next.tb_frame.f_code.co_filename == __file__:
+        while at.tb_next is not None and _is_ours(at.tb_next):
             at.tb_next = at.tb_next.tb_next
         at = at.tb_next
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    return os.path.dirname(traceback.tb_frame.f_code.co_filename) == os.path.dirname(__file__)
 
 
 def _filters_changed() -> None:
