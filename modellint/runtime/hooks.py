@@ -311,8 +311,8 @@ class Installation:
             elif not root.steps:
                 return  # a loss or an augmentation: it says nothing about the window
             elif inner.training and torch.is_grad_enabled():
-                root.plain_windows += 1
-                root.first_plain = self.session.steps if root.first_plain is None else root.first_plain
+                if root.first_plain is None:
+                    root.first_plain = self.session.steps
                 self._level = _IDLE
                 self._probes.pop(self._probe_id, None)
                 return

@@ -84,10 +84,9 @@ class RootRecord:
     """Steps of optimizers that hold some of its parameters."""
     last_step: int = 0
     """The last of them, as a count of all optimizer steps."""
-    plain_windows: int = 0
-    """Windows that began with a training forward of it (train mode, gradients on) and were not watched further."""
     first_plain: int | None = None
-    """The first of them: how many optimizer steps came before it."""
+    """The first window that began with a training forward of it (train mode, gradients on) and was not watched further:
+    how many optimizer steps came before it."""
     site: Site | None = None
     """Its first training forward, or its first forward."""
     name: str = ""

@@ -124,11 +124,13 @@ def opaque_reason(module: torch.nn.Module) -> str:
     """Why nothing inside of a module can be seen; empty when it can."""
     if isinstance(module, torch.jit.ScriptModule):
         return "scripted"
-    if vars(module).get("_compiled_call_impl") is not None or type(module).__name__ == "OptimizedModule":
-        return "compiled"
-    # torch.fx makes a class for each graph, named after the module that was traced.
-    if any(cls.__name__ in ("GraphModule", "InterpreterModule") for cls in type(module).__mro__):
-        return "a traced graph"
-    if type(module).__name__ == "DataParallel":
+    if isinstance(module, torch.nn.DataParallel):
         return "run on other threads by DataParallel"
+    # Of classes that are slow to import, the names: torch's own only, a user may call a class as she likes.
+    names = {cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("torch.")}
+    if vars(module).get("_compiled_call_impl") is not None or "OptimizedModule" in names:
+        return "compiled"
+    # torch.fx makes a class for each graph, named after the module that was traced, with GraphModule above it.
+    if names & {"GraphModule", "InterpreterModule"}:
+        return "a traced graph"
     return ""

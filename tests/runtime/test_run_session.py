@@ -290,6 +290,28 @@ def test_wrappers_are_looked_through() -> None:
     assert names == [("Sequential", "AveragedModel"), ("Sequential", "DataParallel")]
 
 
+def test_what_is_opaque_is_told_by_torch_s_classes_not_by_names() -> None:
+    class GraphModule(nn.Sequential):
+        pass
+
+    class DataParallel(nn.Sequential):
+        pass
+
+    class OptimizedModule(nn.Sequential):
+        pass
+
+    layers = nn.Sequential(
+        GraphModule(nn.Linear(3, 3)), DataParallel(nn.Linear(3, 3)), OptimizedModule(nn.Linear(3, 1))
+    )
+    with Logged() as log:
+        train(layers, 2)
+    assert log.session.all_roots()[0].opaque == {}
+    traced = torch.fx.symbolic_trace(small())
+    with Logged() as log:
+        train(nn.Sequential(traced), 2)
+    assert log.session.all_roots()[0].opaque == {"0": "a traced graph"}
+
+
 def test_no_function_is_seen_in_evaluation_or_in_a_step() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.1))
     with Logged() as log:
