@@ -31,6 +31,7 @@ from torch.nn.modules import module as module_hooks
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader
+from torch.utils.hooks import RemovableHandle
 
 from modellint.runtime import torch_internals
 from modellint.runtime.call_site import capture, capture_construction
@@ -75,7 +76,7 @@ class Installation:
         self._closings: list[tuple[int, weakref.ref[Closeable]]] = []
         self._thread = threading.get_ident()
         self._level = _IDLE
-        self._module_handles: list[_Handle] = []
+        self._module_handles: list[RemovableHandle] = []
         self._step_handles: list[_Handle] = []
         self._gradient_handles: dict[int, tuple[weakref.ref[torch.Tensor], _Handle]] = {}
         self._patches: list[Patch] = []
@@ -242,7 +243,7 @@ class Installation:
             return
         if before >= _ROOTS and level <= _PROBE:
             for handle in self._module_handles:
-                handle.remove()
+                torch_internals.remove_module_hook(handle)
             self._module_handles = []
         elif before <= _PROBE:
             self._module_handles = [

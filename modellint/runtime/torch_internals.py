@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 
 def _graph_task_id() -> Callable[[], int]:
@@ -25,6 +26,17 @@ def in_backward() -> bool:
 
 is_compiling: Callable[[], bool] = torch.compiler.is_compiling
 """Dynamo or export is tracing: nothing may be noted."""
+
+
+def remove_module_hook(handle: RemovableHandle) -> None:
+    """Remove a global module hook, and the note that it takes keyword arguments, which torch forgets to remove.
+
+    What is left of it counts as a global hook: torch would warn at every call of a compiled model from then on.
+    """
+    handle.remove()
+    noted = getattr(torch.nn.modules.module, "_global_forward_hooks_with_kwargs", None)
+    if noted is not None:
+        noted.pop(handle.id, None)
 
 
 def is_tracing() -> bool:

@@ -38,6 +38,8 @@ def global_state() -> dict[str, Any]:
         "forward pre-hooks": list(module_hooks._global_forward_pre_hooks.values()),
         "forward hooks": list(module_hooks._global_forward_hooks.values()),
         "always called": dict(module_hooks._global_forward_hooks_always_called),
+        "with keywords": dict(module_hooks._global_forward_hooks_with_kwargs),
+        "any": bool(module_hooks._has_any_global_hook()),
         "registration": list(module_hooks._global_module_registration_hooks.values()),
         "step pre-hooks": list(optimizer_hooks._global_optimizer_pre_hooks.values()),
         "step post-hooks": list(optimizer_hooks._global_optimizer_post_hooks.values()),
