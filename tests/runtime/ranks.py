@@ -1,8 +1,9 @@
-"""Starts a script in two processes that train together, as a launcher would."""
+"""Starts a script in processes that train together, as a launcher would."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -29,27 +30,44 @@ def environment(**more: str) -> dict[str, str]:
     return {**variables, **more}
 
 
-def two_processes(command: Sequence[str], cwd: Path = ROOT) -> list[subprocess.CompletedProcess[str]]:
-    """Run `python COMMAND` as rank 0 and rank 1; a process that hangs is killed and says so."""
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    started = [
-        subprocess.Popen(
-            [sys.executable, *command],
-            cwd=cwd,
-            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **group),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+def in_processes(
+    command: Sequence[str], *, count: int = 2, cwd: Path = ROOT, **variables: str
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run `python COMMAND` as rank 0 to `count - 1` of one group."""
+    group = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), **variables}
+    return _finished(
+        [_start(command, cwd, environment(RANK=str(rank), LOCAL_RANK=str(rank), **group)) for rank in range(count)]
+    )
+
+
+def by_itself(command: Sequence[str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run `python COMMAND`, which starts its own group."""
+    (done,) = _finished([_start(command, cwd, environment())])
+    return done
+
+
+def _start(command: Sequence[str], cwd: Path, variables: dict[str, str]) -> subprocess.Popen[str]:
+    """A session of its own: with it ends whatever it has started, which else holds the pipes open for ever."""
+    return subprocess.Popen(
+        [sys.executable, *command],
+        cwd=cwd,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _finished(started: list[subprocess.Popen[str]]) -> list[subprocess.CompletedProcess[str]]:
+    """Their output; a process that hangs is killed and says so."""
     end = time.monotonic() + LIMIT
     outputs = []
     for process in started:
         try:
             outputs.append(process.communicate(timeout=max(end - time.monotonic(), 1.0)))
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             output, errors = process.communicate()
             outputs.append((output, f"{errors}\nkilled after {LIMIT} seconds"))
     return [

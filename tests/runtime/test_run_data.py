@@ -445,7 +445,9 @@ def fit(loader: Any, repeat: int = 1) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_workers_with_copies_of_one_generator() -> None:
-    check(lambda: fit(DataLoader(Crops(random.Random(0)), batch_size=4, num_workers=2)), [fit], select=BY_NAME)
+    check(
+        lambda: fit(DataLoader(Crops(random.Random(0)), batch_size=4, num_workers=2, timeout=60)), [fit], select=BY_NAME
+    )
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -313,7 +313,9 @@ def test_a_patch_that_somebody_wrapped_stays_as_a_pass_through() -> None:
 def test_a_loader_worker_records_nothing() -> None:
     model = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    loader = DataLoader(TensorDataset(torch.randn(12, 3)), batch_size=4, num_workers=1, multiprocessing_context="fork")
+    loader = DataLoader(
+        TensorDataset(torch.randn(12, 3)), batch_size=4, num_workers=1, multiprocessing_context="fork", timeout=60
+    )
     with watch(select=["ALL"]) as seen:
         for _ in range(2):
             for (x,) in loader:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -465,34 +464,6 @@ def test_forwards_on_other_threads_are_unknown() -> None:
 
     seen = check(program)
     assert any("other threads" in gap.reason for gap in seen.out_of_sight)
-
-
-@pytest.fixture
-def one_process(tmp_path: Path) -> Iterator[None]:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.usefixtures("one_process")
-@pytest.mark.filterwarnings("ignore")
-def test_under_ddp() -> None:
-    ddp = nn.parallel.DistributedDataParallel
-    (finding,) = watched(lambda: train(ddp(Unused(), find_unused_parameters=True))).findings
-    assert (finding.rule, finding.certainty) == ("unused-module", Certainty.CERTAIN)
-    assert "`self.extra`" in finding.message
-
-
-@pytest.mark.usefixtures("one_process")
-@pytest.mark.filterwarnings("ignore")
-def test_when_ddp_refuses_the_second_pass() -> None:
-    def program() -> None:
-        with pytest.raises(RuntimeError, match="Expected to have finished reduction"):
-            train(nn.parallel.DistributedDataParallel(Unused()))
-
-    (finding,) = watched(program).findings
-    assert (finding.rule, finding.certainty) == ("unused-module", Certainty.LIKELY)
-    assert "`self.extra`" in finding.message
 
 
 # Silent

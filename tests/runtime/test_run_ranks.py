@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from markers import compare, parse_file
-from ranks import LIMIT, environment, free_port, two_processes
+from ranks import by_itself, free_port, in_processes
 from torch import distributed
 
 from modellint.catalog import all_rules
@@ -46,7 +43,7 @@ def document(text: str) -> dict[str, Any]:
 
 
 def test_programs() -> None:
-    first, second = two_processes([*RUN, "--output-format", "json", str(PROGRAMS)])
+    first, second = in_processes([*RUN, "--output-format", "json", str(PROGRAMS)])
     assert "done" in first.stdout, first.stderr
     assert second.stdout == "done\n"
     assert "modellint" not in second.stderr, "rank 0 speaks for all"
@@ -103,7 +100,7 @@ os._exit(0)
 """
 
 
-def test_examples_in_two_processes(tmp_path: Path) -> None:
+def test_examples_in_in_processes(tmp_path: Path) -> None:
     """What test_examples does for the other rules, in one pair of processes."""
     expected, paths = {}, []
     for rule in RULES:
@@ -116,7 +113,7 @@ def test_examples_in_two_processes(tmp_path: Path) -> None:
     by_default = sorted(name for name, rule in all_rules().items() if rule.category.default_on)
     script = write(tmp_path, EXAMPLES.replace('"ALL_DEFAULT"', ", ".join(map(repr, by_default))))
     ports = json.dumps([free_port() for _ in paths])
-    first, second = two_processes([script, ports, *paths])
+    first, second = in_processes([script, ports, *paths])
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     lines = [json.loads(line) for line in first.stdout.splitlines() if line.startswith("[")]
     assert dict(lines) == expected
@@ -159,7 +156,7 @@ print(watched == train())
 
 
 def test_a_watched_training_is_the_same_in_every_bit(tmp_path: Path) -> None:
-    for rank in two_processes([write(tmp_path, TWICE)]):
+    for rank in in_processes([write(tmp_path, TWICE)]):
         assert rank.stdout == "True\nTrue\n", rank.stderr
 
 
@@ -194,7 +191,7 @@ if rank == 1:
 
 def test_a_rank_that_raises(tmp_path: Path) -> None:
     script = write(tmp_path, ENDS.replace("END", "raise ValueError('no more')"))
-    first, second = two_processes([*RUN, script])
+    first, second = in_processes([*RUN, script])
     assert "ValueError: no more" in second.stderr
     assert (first.returncode, second.returncode) == (1, 1)
     assert first.stderr.count("missing-zero-grad") - first.stderr.count("explain missing-zero-grad") == 1
@@ -203,7 +200,7 @@ def test_a_rank_that_raises(tmp_path: Path) -> None:
 
 def test_a_rank_that_is_killed(tmp_path: Path) -> None:
     script = write(tmp_path, ENDS.replace("END", "os.kill(os.getpid(), signal.SIGKILL)"))
-    first, second = two_processes([*RUN, script])
+    first, second = in_processes([*RUN, script])
     assert second.returncode == -9
     assert first.returncode == 1
     assert "rank 1 (did not report)" in first.stderr
@@ -214,14 +211,7 @@ def test_under_a_launcher(tmp_path: Path) -> None:
     """The group is destroyed before the end, and one rank does something of its own."""
     script = write(tmp_path, ENDS.replace("END", "pass"))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launcher, *RUN, "--output-format", "json", script],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
+    done = by_itself([*launcher, *RUN, "--output-format", "json", script])
     assert done.returncode == 0, done.stderr
     found = document(done.stdout)
     notes = {finding["range"]["start"]["line"]: finding["notes"] for finding in found["findings"]}

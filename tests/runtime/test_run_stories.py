@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from markers import compare, parse_file
-from ranks import two_processes
+from ranks import in_processes
 from stories import SILENT, STORIES, found_by_run, found_by_source, several_processes
 from torch import distributed
 
@@ -38,7 +38,7 @@ def test_a_run_of_two_processes_finds_what_is_marked(path: Path, tmp_path: Path)
     markers = parse_file(path)
     report = tmp_path / "report.json"
     rules = ",".join({marker.rule for marker in markers} or {"rank-divergence"})
-    first, second = two_processes([
+    first, second = in_processes([
         "-m", "modellint", "run", "--extend-select", rules, "--output-format", "json", "-o", str(report), str(path),
     ])  # fmt: skip
     assert first.stdout.startswith("rank 0: "), first.stderr
