@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from small_programs import Program
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,3 +52,9 @@ def modellint() -> CommandLine:
         return subprocess.run(command, cwd=cwd, input=stdin, env=variables, capture_output=True, timeout=timeout)
 
     return run
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """`program.one(LossUse, source)`: the fact that the source side makes of a small program."""
+    return Program(tmp_path)

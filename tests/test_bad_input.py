@@ -207,3 +207,13 @@ def test_all_of_it_at_once(modellint: CommandLine, folder: Path) -> None:
     lines = first_lines(done.stdout)
     assert len(lines) == 2 + len(REFUSED)
     assert sum(line.startswith(OTHER) for line in lines) == 1
+
+
+def test_a_pipe_in_a_project_is_not_waited_for(modellint: CommandLine, folder: Path) -> None:
+    """Named on no command line, it is met where the project is searched for files that import the checked one."""
+    os.mkfifo(folder / "stream.py")
+    (folder / "pyproject.toml").write_text("")
+    (folder / "more").mkdir()
+    (folder / "more" / "x.py").write_bytes(b"import torch\n")
+    done = modellint("more/x.py", cwd=folder, timeout=30)
+    assert (done.returncode, done.stderr) == (0, b"")

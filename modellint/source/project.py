@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -187,17 +188,17 @@ class Project:
             while stack:
                 folder = stack.pop()
                 try:
-                    entries = sorted(folder.iterdir())
+                    with os.scandir(folder) as entries:
+                        for entry in entries:
+                            if entry.is_dir(follow_symlinks=False):
+                                inner = Path(entry.path)
+                                if entry.name not in _SKIPPED_FOLDERS and not (inner / "pyvenv.cfg").exists():
+                                    stack.append(inner)
+                            # A pipe that is called x.py would be waited for, for ever.
+                            elif entry.name.endswith(".py") and entry.is_file(follow_symlinks=False):
+                                known.append(Path(entry.path))
                 except OSError:
                     continue
-                for entry in entries:
-                    if entry.is_symlink():
-                        continue
-                    if entry.is_dir():
-                        if entry.name not in _SKIPPED_FOLDERS and not (entry / "pyvenv.cfg").exists():
-                            stack.append(entry)
-                    elif entry.suffix == ".py":
-                        known.append(entry)
             known.sort()
             self._trees[root] = known
         return known
