@@ -19,6 +19,7 @@ from typing import Any
 from modellint.config_file import config_in, user_config
 from modellint.finding import Level
 from modellint.source.text import shown_path
+from modellint.source.torch_version import from_text
 
 DEFAULT_EXCLUDES = (
     ".venv", "venv", ".git", ".hg", ".tox", ".nox", "node_modules", "__pypackages__", "_build", "build", "dist",
@@ -27,7 +28,7 @@ DEFAULT_EXCLUDES = (
 
 KEYS = (
     "select", "extend-select", "ignore", "per-file-ignores", "rules", "exclude", "extend-exclude", "fail-on",
-    "output-format", "extend",
+    "output-format", "torch-version", "extend",
 )  # fmt: skip
 
 
@@ -84,6 +85,8 @@ class Settings:
     excludes: tuple[Patterns, ...] = ()
     fail_on: Level = Level.ERROR
     output_format: str = "full"
+    torch_version: str | None = None
+    """`2.4` or `>=2.1,<2.6`; None: what the project's requirements say."""
     names: tuple[NameUse, ...] = ()
     origin: Path | None = None
     """The configuration file it comes from."""
@@ -268,6 +271,11 @@ class _Source:
             fail_on = _level(self._string("fail-on"), f"{self.at('fail-on')}`{self.dotted('fail-on')}`: ")
         if "output-format" in self.values:
             output_format = self._string("output-format")
+        torch_version = below.torch_version
+        if "torch-version" in self.values:
+            torch_version = self._string("torch-version")
+            if from_text(torch_version) is None:
+                raise self._wrong('a version of torch such as "2.4" or ">=2.1,<2.6"', "torch-version")
         return replace(
             below,
             config=config,
@@ -275,6 +283,7 @@ class _Source:
             per_file_ignores=per_file,
             fail_on=fail_on,
             output_format=output_format,
+            torch_version=torch_version,
             names=tuple(names),
         )
 

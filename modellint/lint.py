@@ -63,7 +63,12 @@ def check(
 
     run = CheckedFiles(inputs, configuration)
     rules = run.rules()
-    reading = read_files(inputs.found.files, cwd=configuration.cwd, stdin=inputs.stdin)
+    reading = read_files(
+        inputs.found.files,
+        cwd=configuration.cwd,
+        stdin=inputs.stdin,
+        torch_version=lambda file: configuration.for_file(file).torch_version,
+    )
     judged, rule_failures = judge(reading.facts, rules)
     failures = [*_reader_failures(reading), *rule_failures]
     findings = run.selected([finding for finding in judged if run.concerns(finding)])

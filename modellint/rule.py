@@ -35,42 +35,84 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
+from modellint.facts.aliased_module import AliasedModule
 from modellint.facts.backward_use import BackwardUse
+from modellint.facts.bootstrap_target import BootstrapTarget
+from modellint.facts.checkpoint_read import CheckpointRead
+from modellint.facts.data_attribute import DataAttribute
+from modellint.facts.decayed_norms import DecayedNorms
 from modellint.facts.discarded_value import DiscardedValue
 from modellint.facts.distributed_setup import DistributedSetup
+from modellint.facts.dropout_use import DropoutUse
 from modellint.facts.embedding_table import EmbeddingTable
+from modellint.facts.evaluation_data import EvaluationData
+from modellint.facts.folded_batch import FoldedBatch
 from modellint.facts.forward_use import ForwardUse
+from modellint.facts.gradient_leak import GradientLeak
 from modellint.facts.gradient_record import GradientRecord
+from modellint.facts.guarded_singularity import GuardedSingularity
+from modellint.facts.hidden_state import HiddenState
+from modellint.facts.init_pass import InitPass
+from modellint.facts.initial_spread import InitialSpread
+from modellint.facts.inplace_read import InplaceRead
 from modellint.facts.input_record import InputRecord
 from modellint.facts.kept_graph import KeptGraph
+from modellint.facts.layer_flow import LayerFlow
 from modellint.facts.layer_record import LayerRecord
+from modellint.facts.loader_call import LoaderCall
 from modellint.facts.loader_setup import LoaderSetup
+from modellint.facts.log_use import LogUse
 from modellint.facts.loss_use import LossUse
+from modellint.facts.mask_use import MaskUse
 from modellint.facts.module_class import ModuleClass
 from modellint.facts.module_instance import ModuleInstance
 from modellint.facts.non_finite import NonFinite
 from modellint.facts.norm_use import NormUse
+from modellint.facts.old_name import OldName
+from modellint.facts.optimizer_rebuild import OptimizerRebuild
 from modellint.facts.optimizer_setup import OptimizerSetup
+from modellint.facts.overwritten_load import OverwrittenLoad
 from modellint.facts.parameter_fill import ParameterFill
 from modellint.facts.parameter_update import ParameterUpdate
+from modellint.facts.prediction_order import PredictionOrder
 from modellint.facts.probe_record import ProbeRecord
 from modellint.facts.rank_batches import RankBatches
+from modellint.facts.recut_view import RecutView
 from modellint.facts.repeated_batches import RepeatedBatches
+from modellint.facts.retained_graph import RetainedGraph
 from modellint.facts.run_evidence import RunEvidence
+from modellint.facts.scheduler_setup import SchedulerSetup
+from modellint.facts.selection_use import SelectionUse
+from modellint.facts.sequence_call import SequenceCall
+from modellint.facts.size_clash import SizeClash
+from modellint.facts.softmax_use import SoftmaxUse
 from modellint.facts.span import Span
+from modellint.facts.starved_norm import StarvedNorm
 from modellint.facts.state_copy import StateCopy
+from modellint.facts.state_load import StateLoad
 from modellint.facts.teacher_forward import TeacherForward
+from modellint.facts.threshold_use import ThresholdUse
+from modellint.facts.timed_forward import TimedForward
 from modellint.facts.torch_call import TorchCall
 from modellint.facts.training_loop import TrainingLoop
+from modellint.facts.unfilled_parameter import UnfilledParameter
+from modellint.facts.unused_sampler import UnusedSampler
 from modellint.facts.weight_tie import WeightTie
+from modellint.facts.xavier_fill import XavierFill
 from modellint.finding import Category, Certainty, Edit, Finding, Fix, FlowStep, Level, Note, Safety
 
 __all__ = [
-    "HOOKS", "BackwardUse", "Category", "Certainty", "DiscardedValue", "DistributedSetup", "Edit", "EmbeddingTable",
-    "Finding", "Fix", "FlowStep", "ForwardUse", "GradientRecord", "InputRecord", "Iterator", "KeptGraph",
-    "LayerRecord", "Level", "LoaderSetup", "LossUse", "ModuleClass", "ModuleInstance", "NonFinite", "NormUse", "Note",
-    "OptimizerSetup", "ParameterFill", "ParameterUpdate", "ProbeRecord", "RankBatches", "RepeatedBatches", "Rule",
-    "Safety", "Span", "StateCopy", "TeacherForward", "TorchCall", "TrainingLoop", "WeightTie", "times_seen",
+    "HOOKS", "AliasedModule", "BackwardUse", "BootstrapTarget", "Category", "Certainty", "CheckpointRead",
+    "DataAttribute", "DecayedNorms", "DiscardedValue", "DistributedSetup", "DropoutUse", "Edit", "EmbeddingTable",
+    "EvaluationData", "Finding", "Fix", "FlowStep", "FoldedBatch", "ForwardUse", "GradientLeak", "GradientRecord",
+    "GuardedSingularity", "HiddenState", "InitPass", "InitialSpread", "InplaceRead", "InputRecord", "Iterator",
+    "KeptGraph", "LayerFlow", "LayerRecord", "Level", "LoaderCall", "LoaderSetup", "LogUse", "LossUse", "MaskUse",
+    "ModuleClass", "ModuleInstance", "NonFinite", "NormUse", "Note", "OldName", "OptimizerRebuild", "OptimizerSetup",
+    "OverwrittenLoad", "ParameterFill", "ParameterUpdate", "PredictionOrder", "ProbeRecord", "RankBatches",
+    "RecutView", "RepeatedBatches", "RetainedGraph", "Rule", "Safety", "SchedulerSetup", "SelectionUse",
+    "SequenceCall", "SizeClash", "SoftmaxUse", "Span", "StarvedNorm", "StateCopy", "StateLoad", "TeacherForward",
+    "ThresholdUse", "TimedForward", "TorchCall", "TrainingLoop", "UnfilledParameter", "UnusedSampler", "WeightTie",
+    "XavierFill", "times_seen",
 ]  # fmt: skip
 
 
@@ -165,12 +207,56 @@ class Rule:
         """Judge one resolved torch call."""
         return iter(())
 
+    def checkpoint_read(self, read: CheckpointRead) -> Iterator[Finding]:
+        """Judge one file that is unpickled."""
+        return iter(())
+
+    def state_load(self, load: StateLoad) -> Iterator[Finding]:
+        """Judge one load of weights into a module."""
+        return iter(())
+
+    def old_name(self, old: OldName) -> Iterator[Finding]:
+        """Judge one name that torch removed or deprecated."""
+        return iter(())
+
+    def timed_forward(self, timed: TimedForward) -> Iterator[Finding]:
+        """Judge one forward between two readings of the clock."""
+        return iter(())
+
+    def optimizer_rebuild(self, rebuild: OptimizerRebuild) -> Iterator[Finding]:
+        """Judge one optimizer that a loop makes anew."""
+        return iter(())
+
+    def bootstrap_target(self, use: BootstrapTarget) -> Iterator[Finding]:
+        """Judge one target that a model made for itself."""
+        return iter(())
+
+    def guarded_singularity(self, use: GuardedSingularity) -> Iterator[Finding]:
+        """Judge one choice between values of which one has no finite derivative."""
+        return iter(())
+
+    def gradient_leak(self, leak: GradientLeak) -> Iterator[Finding]:
+        """Judge one backward that reaches the parameters of another optimizer."""
+        return iter(())
+
     def optimizer_setup(self, setup: OptimizerSetup) -> Iterator[Finding]:
         """Judge what one optimizer was given."""
         return iter(())
 
     def parameter_update(self, update: ParameterUpdate) -> Iterator[Finding]:
         """Judge what the steps of one optimizer did."""
+        return iter(())
+
+    def data_attribute(self, attribute: DataAttribute) -> Iterator[Finding]:
+        """Judge one read of `.data`."""
+        return iter(())
+
+    def log_use(self, use: LogUse) -> Iterator[Finding]:
+        """Judge one logarithm of probabilities."""
+        return iter(())
+
+    def threshold_use(self, use: ThresholdUse) -> Iterator[Finding]:
+        """Judge one threshold on raw scores."""
         return iter(())
 
     def discarded_value(self, value: DiscardedValue) -> Iterator[Finding]:
@@ -209,6 +295,18 @@ class Rule:
         """Judge one parameter that two layers shared."""
         return iter(())
 
+    def aliased_module(self, alias: AliasedModule) -> Iterator[Finding]:
+        """Judge one module where several were asked for."""
+        return iter(())
+
+    def scheduler_setup(self, setup: SchedulerSetup) -> Iterator[Finding]:
+        """Judge one learning-rate scheduler."""
+        return iter(())
+
+    def retained_graph(self, graph: RetainedGraph) -> Iterator[Finding]:
+        """Judge one backward that keeps its graph."""
+        return iter(())
+
     def backward_use(self, use: BackwardUse) -> Iterator[Finding]:
         """Judge one call of backward."""
         return iter(())
@@ -229,6 +327,26 @@ class Rule:
         """Judge one loop over a loader."""
         return iter(())
 
+    def loader_call(self, call: LoaderCall) -> Iterator[Finding]:
+        """Judge one construction of a loader."""
+        return iter(())
+
+    def evaluation_data(self, data: EvaluationData) -> Iterator[Finding]:
+        """Judge the data of one evaluation."""
+        return iter(())
+
+    def prediction_order(self, order: PredictionOrder) -> Iterator[Finding]:
+        """Judge one comparison of gathered predictions."""
+        return iter(())
+
+    def selection_use(self, use: SelectionUse) -> Iterator[Finding]:
+        """Judge one score that decides what is kept."""
+        return iter(())
+
+    def unused_sampler(self, sampler: UnusedSampler) -> Iterator[Finding]:
+        """Judge one sampler that nothing reads."""
+        return iter(())
+
     def repeated_batches(self, batches: RepeatedBatches) -> Iterator[Finding]:
         """Judge the batches of several workers."""
         return iter(())
@@ -241,8 +359,81 @@ class Rule:
         """Judge the batches of several ranks."""
         return iter(())
 
+    def dropout_use(self, use: DropoutUse) -> Iterator[Finding]:
+        """Judge one dropout."""
+        return iter(())
+
+    def hidden_state(self, state: HiddenState) -> Iterator[Finding]:
+        """Judge one state that a module prepares."""
+        return iter(())
+
+    def inplace_read(self, read: InplaceRead) -> Iterator[Finding]:
+        """Judge one value that is read after an in-place operation."""
+        return iter(())
+
+    def layer_flow(self, flow: LayerFlow) -> Iterator[Finding]:
+        """Judge a layer that one other layer reads."""
+        return iter(())
+
+    def mask_use(self, use: MaskUse) -> Iterator[Finding]:
+        """Judge one mask that attention is given."""
+        return iter(())
+
+    def sequence_call(self, call: SequenceCall) -> Iterator[Finding]:
+        """Judge one recurrent or attention layer."""
+        return iter(())
+
+    def decayed_norms(self, setup: DecayedNorms) -> Iterator[Finding]:
+        """Judge one optimizer whose weight decay reaches norms."""
+        return iter(())
+
+    def init_pass(self, run: InitPass) -> Iterator[Finding]:
+        """Judge one function that initialises layers by their classes."""
+        return iter(())
+
+    def initial_spread(self, spread: InitialSpread) -> Iterator[Finding]:
+        """Judge how widely one fill spreads weights."""
+        return iter(())
+
+    def overwritten_load(self, load: OverwrittenLoad) -> Iterator[Finding]:
+        """Judge one initialisation of loaded weights."""
+        return iter(())
+
+    def unfilled_parameter(self, parameter: UnfilledParameter) -> Iterator[Finding]:
+        """Judge one parameter of uninitialised memory."""
+        return iter(())
+
+    def size_clash(self, clash: SizeClash) -> Iterator[Finding]:
+        """Judge one layer that does not fit its input."""
+        return iter(())
+
+    def recut_view(self, view: RecutView) -> Iterator[Finding]:
+        """Judge one view in another order of axes."""
+        return iter(())
+
+    def folded_batch(self, fold: FoldedBatch) -> Iterator[Finding]:
+        """Judge one reshape that mixes samples."""
+        return iter(())
+
+    def softmax_use(self, use: SoftmaxUse) -> Iterator[Finding]:
+        """Judge one softmax."""
+        return iter(())
+
+    def starved_norm(self, norm: StarvedNorm) -> Iterator[Finding]:
+        """Judge one norm over very few samples."""
+        return iter(())
+
+    def xavier_fill(self, fill: XavierFill) -> Iterator[Finding]:
+        """Judge one Xavier initialisation."""
+        return iter(())
+
 
 HOOKS: Mapping[type, str] = {
+    SizeClash: "size_clash",
+    RecutView: "recut_view",
+    FoldedBatch: "folded_batch",
+    SoftmaxUse: "softmax_use",
+    StarvedNorm: "starved_norm",
     ModuleInstance: "module_instance",
     ModuleClass: "module_class",
     LossUse: "loss_use",
@@ -250,13 +441,27 @@ HOOKS: Mapping[type, str] = {
     TrainingLoop: "training_loop",
     ParameterFill: "parameter_fill",
     OptimizerSetup: "optimizer_setup",
+    OptimizerRebuild: "optimizer_rebuild",
+    GradientLeak: "gradient_leak",
+    BootstrapTarget: "bootstrap_target",
+    GuardedSingularity: "guarded_singularity",
     ParameterUpdate: "parameter_update",
     TorchCall: "torch_call",
     DiscardedValue: "discarded_value",
+    DataAttribute: "data_attribute",
+    LogUse: "log_use",
+    ThresholdUse: "threshold_use",
+    CheckpointRead: "checkpoint_read",
+    StateLoad: "state_load",
+    OldName: "old_name",
+    TimedForward: "timed_forward",
     ProbeRecord: "probe_record",
     LayerRecord: "layer_record",
     GradientRecord: "gradient_record",
     InputRecord: "input_record",
+    AliasedModule: "aliased_module",
+    SchedulerSetup: "scheduler_setup",
+    RetainedGraph: "retained_graph",
     BackwardUse: "backward_use",
     NonFinite: "non_finite",
     KeptGraph: "kept_graph",
@@ -266,9 +471,26 @@ HOOKS: Mapping[type, str] = {
     WeightTie: "weight_tie",
     StateCopy: "state_copy",
     LoaderSetup: "loader_setup",
+    LoaderCall: "loader_call",
+    UnusedSampler: "unused_sampler",
+    PredictionOrder: "prediction_order",
+    SelectionUse: "selection_use",
+    EvaluationData: "evaluation_data",
     RepeatedBatches: "repeated_batches",
     DistributedSetup: "distributed_setup",
     RankBatches: "rank_batches",
+    DropoutUse: "dropout_use",
+    HiddenState: "hidden_state",
+    InplaceRead: "inplace_read",
+    LayerFlow: "layer_flow",
+    MaskUse: "mask_use",
+    SequenceCall: "sequence_call",
+    DecayedNorms: "decayed_norms",
+    InitPass: "init_pass",
+    InitialSpread: "initial_spread",
+    OverwrittenLoad: "overwritten_load",
+    UnfilledParameter: "unfilled_parameter",
+    XavierFill: "xavier_fill",
 }
 """Which hook judges which fact."""
 

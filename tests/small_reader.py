@@ -22,7 +22,9 @@ from modellint.rule import Rule
 from modellint.source.text import SourceText, mentions_torch, parse_bytes, shown_path, unreadable
 
 
-def read_files(files: Sequence[Path], *, cwd: Path, stdin: tuple[str, bytes] | None = None) -> Reading:
+def read_files(
+    files: Sequence[Path], *, cwd: Path, stdin: tuple[str, bytes] | None = None, torch_version: object = None
+) -> Reading:
     """As the real reader: every attribute that stands alone as a statement becomes a DiscardedValue."""
     reading = Reading()
     inputs: list[tuple[str, bytes | None, Path]] = [(shown_path(file, cwd), None, file) for file in files]

@@ -775,3 +775,47 @@ def test_recursion_ends(program: Program) -> None:
 def test_facts_of_a_file_without_torch(program: Program) -> None:
     reading = program.read("x = 1\n", head="")
     assert (reading.facts, reading.checked, reading.skipped) == ([], 0, 1)
+
+
+def test_a_registry_that_other_files_fill_is_unknown(program: Program) -> None:
+    """What one file enters by a decorator is not all there is."""
+    source = """
+    from registry import make, register
+
+    @register("outer")
+    class Outer(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = make(inner)
+            self.first = nn.Conv2d(3, 8, 1)
+        def forward(self, x):
+            return self.inner(self.first(x))
+
+    net = Outer("inner")
+    net(torch.randn(1, 3, 4, 4))
+    """
+    registry = """
+    known = {}
+
+    def register(name):
+        def decorator(cls):
+            known[name] = cls
+            return cls
+        return decorator
+
+    def make(name):
+        return known[name.lower()]("outer")
+    """
+    instances = program.all(ModuleInstance, source, registry=registry)
+    assert [{call.ref.name for call in instance.calls} for instance in instances] == [{"first"}]
+
+
+def test_a_dictionary_that_holds_itself_ends(program: Program) -> None:
+    body = """
+    def forward(self, x):
+        losses = {"a": x.mean()}
+        losses["all"] = losses
+        return losses
+    """
+    use = program.one(ForwardUse, f"class Net(nn.Module):\n{body}\nNet()(torch.randn(2, 3))['a'].item()")
+    assert use.model.class_name == "Net"

@@ -272,7 +272,7 @@ def test_loss_broadcast(given: tuple[int, ...], target: tuple[int, ...], made: s
         ("relu-before-loss", replace(RELU, input=OutputKind.UNKNOWN)),
         ("relu-before-loss", replace(RELU, expects=Expects.RAW)),
         ("relu-before-loss", replace(SIGMOID, input=OutputKind.PROBABILITIES)),
-        ("relu-before-loss", replace(RELU, input=OutputKind.TANH)),
+        ("relu-before-loss", replace(RELU, input=OutputKind.TANH, expects=Expects.RAW)),
         ("kl-div-input-not-log", NLL),
         ("kl-div-input-not-log", replace(KL, input=OutputKind.LOG_PROBABILITIES)),
         ("kl-div-input-not-log", replace(KL, input=OutputKind.UNKNOWN)),

@@ -36,7 +36,6 @@ from modellint.source.torch_api.module_methods import MODULE_METHODS
 from modellint.source.torch_api.names import SAME, STANDS_FOR, canonical
 from modellint.source.torch_api.optimizers import (
     DEVICES,
-    MODE_DEPENDENT,
     OPTIMIZERS,
     RENAMED_DEVICES,
     SCALERS,
@@ -102,7 +101,7 @@ def test_the_tables_import_no_torch(path: Path) -> None:
     "name",
     of_torch(
         LAYERS, LOSSES, EXCLUDED_LOSSES, ACTIVATIONS, SHAPE_OPS, DROPOUTS, CREATORS, INIT_FUNCTIONS, SIGNATURES,
-        OPTIMIZERS, SCHEDULERS, SCALERS, EXCLUDED_OPTIMIZERS, MODE_DEPENDENT, SAME.values(), STANDS_FOR.values(),
+        OPTIMIZERS, SCHEDULERS, SCALERS, EXCLUDED_OPTIMIZERS, SAME.values(), STANDS_FOR.values(),
     ),
 )  # fmt: skip
 def test_every_name_exists(name: str) -> None:

@@ -27,3 +27,8 @@ class BackwardUse:
     model_place: Span | None
     """The call of the model."""
     run: RunEvidence | None = None
+    cut: str = ""
+    """From code: the operation that ends the last way to these parameters, `loss.item()`; empty if none was seen."""
+    cut_place: Span | None = None
+    decides: bool = False
+    """That operation picks, compares or rounds: it has no gradient at all, or none but zero."""

@@ -22,3 +22,15 @@ class DiscardedValue:
     given_to: str | None
     """The function that wanted its result: `torch.save`; None for a statement."""
     given_place: Span | None
+    role: str = ""
+    """Empty: a method without its call. `tensor`, `layer`: a call whose result a statement drops. `unread`: a name
+    that holds such a result and is never read. `context`, `class`: a context that is never entered, or entered for
+    the construction of the class that it decorates only."""
+    known: bool = False
+    """What was to change is a tensor for sure."""
+    read_later: bool = False
+    """What was to change is read afterwards, unchanged."""
+    excused: bool = False
+    """The code around times it, expects it to fail, or shows its result."""
+    name: str = ""
+    """Of an `unread` one: the name."""

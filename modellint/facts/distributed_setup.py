@@ -49,6 +49,8 @@ class DistributedSetup:
     complete: bool = True
     """The weights are meant to be equal on all ranks, as far as the run can know."""
     run: RunEvidence | None = None
+    alone: bool = False
+    """From the source: there is a process group, no wrapper, and nothing that could average the gradients."""
 
     def compared(self) -> tuple[tuple[int, bool], ...]:
         """The numbers of steps at which all copies were read, each with whether they differ."""

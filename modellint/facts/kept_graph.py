@@ -21,3 +21,6 @@ class KeptGraph:
     alive: int
     """Graphs of past steps that were alive at once, after a full garbage collection."""
     run: RunEvidence | None = None
+    keeper: str = ""
+    """From code: what keeps it, `total += loss`."""
+    keeper_place: Span | None = None

@@ -33,3 +33,7 @@ class LoaderSetup:
     ordered_on_purpose: bool
     """The model that it feeds is recurrent: the order of the samples may matter."""
     run: RunEvidence | None = None
+    epoch_variable: str = ""
+    """From the source: what counts the rounds of the loop around, an int."""
+    sampler_text: str = ""
+    """From the source: the name that the sampler was given."""

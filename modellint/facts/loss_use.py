@@ -36,6 +36,18 @@ class Expects(Enum):
     OTHER = "OTHER"
 
 
+class Source(Enum):
+    """Where a tensor comes from."""
+
+    UNKNOWN = "UNKNOWN"
+    DATA = "DATA"
+    """A loader, or numbers made on the spot."""
+    FIXED_MODEL = "FIXED_MODEL"
+    """A model, without gradients."""
+    TRAINED_MODEL = "TRAINED_MODEL"
+    """A model, with gradients."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One station of a value on its way to the loss."""
@@ -78,10 +90,10 @@ class LossUse:
     """The loss is backwarded."""
     target: OutputKind
     run: RunEvidence | None = None
-    input_shape: tuple[int, ...] | None = None
-    """None where the shapes are not known, as in code."""
-    target_shape: tuple[int, ...] | None = None
-    softmax_shape: tuple[int, ...] | None = None
+    input_shape: tuple[int | None, ...] | None = None
+    """None where the shape is not known; in code, None also for the length of an axis that is not known."""
+    target_shape: tuple[int | None, ...] | None = None
+    softmax_shape: tuple[int | None, ...] | None = None
     """Shape of what the softmax of `softmax_dim` made."""
     reduction: str = ""
     """`mean`, `sum`, `none`, `batchmean`; empty when it is not known."""
@@ -89,3 +101,31 @@ class LossUse:
     """It compares input and target element by element and broadcasts them: mse_loss, or a subtraction by hand."""
     aligned: bool = False
     """An operand was given an axis right before (`unsqueeze`, `[:, None]`): it is meant to be broadcast."""
+    recorded: bool = True
+    """Gradients are recorded where it is computed, as far as is known."""
+    log_target: bool | None = None
+    """Of a KL divergence: what its option says; None when that is not known."""
+    scaled: bool = False
+    """It is multiplied by something that may be the number of classes."""
+    tempered: bool = False
+    """It is multiplied by a square, as a distillation term is by that of its temperature."""
+    reduction_given: bool = False
+    """The reduction is an argument in the code, not the default."""
+    label_smoothing: bool = False
+    """It smooths the labels, or may."""
+    feeds_log_loss: bool = False
+    """The same output also goes to a loss that takes log-probabilities."""
+    input_source: Source = Source.UNKNOWN
+    target_source: Source = Source.UNKNOWN
+    reconstructs: bool = False
+    """What is compared with the output of the model is the input of the model."""
+    reversal_stated: bool = False
+    """The code around says that the arguments are reversed on purpose."""
+    whole_target: bool = False
+    """The target is made of whole numbers, such as labels."""
+    signed_target: bool = False
+    """The target has numbers of both signs for sure."""
+    target_padding: float | None = None
+    """The number that the target was padded with."""
+    ignored: float | None = None
+    """The label that a cross entropy leaves out; None when that is not known."""

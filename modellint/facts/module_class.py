@@ -46,7 +46,8 @@ class HiddenTensor:
     place: Span
     container: str
     """`list`, `dict` and the like, empty for a tensor that is the attribute itself."""
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
+    """None when it is not known."""
     trainable: bool
     """It requires a gradient, or was computed from a tensor that does."""
     leaf: bool
@@ -72,9 +73,10 @@ class StrayFlag:
     owner: str
     """What it was set on: `model.backbone`, `model.fc.weight`."""
     on_parameter: bool
-    value: bool
-    parameters: int
-    """How many parameters it may have been meant for: they have the other value."""
+    value: bool | None
+    """None when it was not followed."""
+    parameters: int | None
+    """How many parameters it may have been meant for: they have the other value. None when that is not known."""
     defined_by_class: bool
     """The class has such an attribute of its own."""
 
@@ -119,9 +121,7 @@ class ModuleClass:
     first_registration_place: Span | None
     hidden: tuple[HiddenModules, ...]
     tensors: tuple[HiddenTensor, ...] = ()
-    """Only from a run."""
     flags: tuple[StrayFlag, ...] = ()
-    """Only from a run."""
+    """From code: a fact has one, and says nothing else."""
     shadowed: tuple[ShadowedMethod, ...] = ()
-    """Only from a run."""
     run: RunEvidence | None = None

@@ -24,4 +24,6 @@ class NormUse:
     """In how many passes the norm and the module around it needed no gradient and kept their values."""
     adapter: bool
     """The model is trained by an adapter (LoRA and the like) beside frozen weights."""
+    held_place: Span | None = None
+    """Where code put this norm, by itself, in eval mode, before a `train()` of the whole switched it back."""
     run: RunEvidence | None = None

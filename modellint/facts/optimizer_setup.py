@@ -34,3 +34,5 @@ class OptimizerSetup:
     idle_model: ModelRef | None = None
     """The other model to which all that it holds belongs, where none of that had a gradient at any step."""
     run: RunEvidence | None = None
+    counted: bool = True
+    """The numbers above count values and tensors; False where code does not show sizes: they count layers."""

@@ -23,3 +23,6 @@ class RankBatches:
     """Different batches among these."""
     compared: int
     run: RunEvidence | None = None
+    loader: str = ""
+    """From the source: the loader that feeds it, whose data nothing divides between the ranks."""
+    loader_place: Span | None = None

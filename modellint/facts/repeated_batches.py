@@ -22,3 +22,8 @@ class RepeatedBatches:
     batches: int
     """Batches of which a sum was taken."""
     run: RunEvidence | None = None
+    cause: str = ""
+    """From the source: `kept` for a generator that the dataset keeps, `seeded` for a worker_init_fn with one seed."""
+    generator: str = ""
+    """From the source: `self.draw`, or the call that seeds: `np.random.seed(0)`."""
+    generator_place: Span | None = None

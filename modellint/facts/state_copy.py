@@ -24,4 +24,6 @@ class StateCopy:
     """The next statements save or load it: that it lives on does not matter."""
     used_later: bool
     """Its variable is loaded, saved, returned or stored somewhere; False for a name that is only looked at."""
+    used_place: Span | None = None
+    """Where it is loaded, saved or returned after those steps."""
     run: RunEvidence | None = None

@@ -20,7 +20,9 @@ class TeacherForward:
     student: str
     """The user's expression for the model that learns."""
     train_passes: int
-    """In how many passes it ran in train mode, all its forwards of the pass."""
+    """In how many passes it ran in train mode, all its forwards of the pass; from code, 0 or 1."""
     moves: bool
     """Its weights change during the training: a momentum encoder, a mean teacher."""
+    told_to_train: bool = False
+    """Somebody calls `train()` on it, not on something around it: it is on purpose."""
     run: RunEvidence | None = None

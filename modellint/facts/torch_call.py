@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modellint.facts.loss_use import OutputKind
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
@@ -25,6 +26,11 @@ class Argument:
     """Its value depends on `self.training` or on a parameter that carries the mode."""
     options: tuple[object, ...] = ()
     """The constants it may be, where several paths meet or the one it is; empty when not followed."""
+    kind: OutputKind = OutputKind.UNKNOWN
+    """What the values of a tensor are."""
+    maker: str | None = None
+    maker_place: Span | None = None
+    """The operation that made them so."""
 
 
 @dataclass(frozen=True, slots=True)

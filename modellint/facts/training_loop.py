@@ -37,7 +37,10 @@ class Event:
     optimizers: tuple[int, ...]
     """The optimizers it concerns: the one that steps; those whose parameters are cleared or receive gradients."""
     scaled: bool = False
-    """BACKWARD: of a loss that a GradScaler multiplied. CLIP: of gradients that still carry its scale."""
+    """BACKWARD: of a loss that a GradScaler multiplied. CLIP: of gradients that still carry its scale. From code also
+    OPTIMIZER_STEP: by `scaler.step(optimizer)`."""
+    sure: bool = True
+    """From code, False: something else may be meant; a BACKWARD or CLIP is scaled only where the scaler is on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,43 @@ class OptimizerRef:
     kind: str
     """`AdamW`; empty for a parameter of an uncalled function."""
     place: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScalerRef:
+    """A GradScaler that steps an optimizer of a loop, and what the whole program does with it."""
+
+    text: str
+    optimizer: int
+    """The key of the optimizer."""
+    step: Span
+    scales: bool
+    """The gradients of the step carry its scale, or may."""
+    updates: bool
+    on: bool
+    """It is known to be enabled."""
+    complete: bool
+    """All that happens to it was followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulation:
+    """A step under `i % n`, while backward runs in the passes between as well."""
+
+    optimizer: int
+    step: Span
+    backward: Span
+    period: str
+    """The `n` of the code."""
+    number: int | None
+    cleared: bool
+    """Every pass with that backward clears the gradients before it."""
+    mean: bool
+    """The loss is known to be a mean over its batch, as it is when backward runs."""
+    weighed: bool
+    """`n` is used elsewhere, or the loss is divided or multiplied by something."""
+    framework: bool
+    """A framework runs backward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +117,11 @@ class TrainingLoop:
     counts: tuple[PassCount, ...] = ()
     """From a run: how often each of `passes` came. They begin after a step and end with the next one."""
     start: tuple[Event, ...] = ()
-    """From a run: the steps of schedulers before the first step of the optimizer, and that; empty if not seen."""
+    """The steps of schedulers before the first step of the optimizer, and that; empty if not seen."""
+    when: str = ""
+    """From code: what holds in these rounds of the loops around it: "`epoch == 0` is false"."""
+    scalers: tuple[ScalerRef, ...] = ()
+    accumulations: tuple[Accumulation, ...] = ()
 
     def count(self, shows: Callable[[tuple[Event, ...]], object]) -> PassCount:
         """From a run: how often a pass came that shows something, and when first; (0, 0) for never."""

@@ -20,8 +20,11 @@ class WeightTie:
     """`head.weight`, which is another parameter now."""
     other: str
     """`table.weight`, with which it was tied."""
-    lost_after: int
-    """How many optimizer steps had ended when it was first seen to be gone."""
-    steps_since: int
-    """How many optimizer steps came after that."""
+    lost_after: int | None
+    """How many optimizer steps had ended when it was first seen to be gone; None when read from code."""
+    steps_since: int | None
+    """How many optimizer steps came after that; None when read from code."""
     run: RunEvidence | None = None
+    lost_by: str = ""
+    """From code only: what replaced the parameters, as written."""
+    lost_place: Span | None = None

@@ -30,7 +30,8 @@ from modellint.facts.module_class import (
 )
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
-from modellint.runtime import class_source, definitions, torch_internals
+from modellint.runtime import class_source, definitions, source_tree, torch_internals
+from modellint.runtime.call_site import shown
 from modellint.runtime.observer import Observer
 from modellint.runtime.session import (
     ModuleCall,
@@ -363,7 +364,7 @@ class ModuleClassObserver(Observer):
             text = look.root.text()
             yield StrayFlag(
                 attribute=name,
-                place=self._place(look.root, record, path),
+                place=_flag_place(look.root, record, path, flag) or self._place(look.root, record, path),
                 owner=f"{text}.{path}" if path else text,
                 on_parameter=flag.on_parameter,
                 value=flag.value,
@@ -427,6 +428,19 @@ def _note_flag(look: _Look, record: ModuleRecord, module: nn.Module, name: str, 
             look.flags[record.path, name] = _Flag(record.path, name, False, value, other, record.cls)
     elif not other:
         del look.flags[record.path, name]  # the parameters were set as well
+
+
+def _flag_place(root: RootRecord, record: ModuleRecord, path: str, flag: _Flag) -> Span | None:
+    """The assignment that set it, where the source leaves no doubt which one that is."""
+    if root.site is None or not source_tree.unchanged(root.site.code):
+        return None
+    file = shown(root.site.code.co_filename)
+    assigned = source_tree.attribute_assignments(file, flag.attribute)
+    found = [target for target, value in assigned if getattr(value, "value", None) is flag.value]
+    if flag.attribute == _FLAG or len(found) > 1:
+        last = (path.rpartition(".")[0] if flag.on_parameter else path).rpartition(".")[2] or root.text()
+        found = [target for target in found if source_tree.last_name(target.value) == last]
+    return source_tree.span_of(file, found[0]) if len(found) == 1 else None
 
 
 def _see_training(look: _Look) -> None:

@@ -95,6 +95,19 @@ def assignments(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 
 @cache
+def attribute_assignments(path: str, name: str) -> tuple[tuple[ast.Attribute, ast.expr], ...]:
+    """The assignments of a file to an attribute of this name, on whatever object."""
+    tree = _tree(path)
+    found = assignments(tree) if tree is not None else ()
+    return tuple((one, given) for one, given in found if isinstance(one, ast.Attribute) and one.attr == name)
+
+
+def last_name(node: ast.expr) -> str:
+    """`fc` of `model.fc`, `model` of `model`."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+@cache
 def _tree(path: str) -> ast.Module | None:
     try:
         return ast.parse("\n".join(lines(path)))

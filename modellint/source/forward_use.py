@@ -12,9 +12,11 @@ from modellint.facts.forward_use import (
     ModeState,
     Sign,
     SignKind,
+    Unrecorded,
 )
 from modellint.facts.span import Span
 from modellint.facts.training_loop import EventKind
+from modellint.source.gradient_paths import unrecorded_forwards
 from modellint.source.interpreter.machine import taints
 from modellint.source.interpreter.records import ForwardRecord, LoopRecord
 from modellint.source.interpreter.values import UNMOVED, DeviceMove, LoaderValue, ModeEntry, ModuleValue, Tensor
@@ -46,13 +48,14 @@ def read(places: Places) -> Iterator[ForwardUse]:
     """One fact for each call of a model from one chain of calls; rounds of a loop are put together."""
     groups: dict[object, list[ForwardRecord]] = {}
     training = _training_forwards(places)
+    unrecorded = unrecorded_forwards(places)
     for record in places.records.forwards:
         sites = tuple(id(site.node) if site is not None else 0 for _, site in record.functions)
         # The rounds of `for phase in ("train", "val")` are different uses: one records and is backwarded.
         phase = (record.grad, bool(record.backwards))
         groups.setdefault((id(record.site.node), record.model.key, sites, phase), []).append(record)
     for records in groups.values():
-        yield _use(places, records, training)
+        yield _use(places, records, training, unrecorded)
 
 
 def _training_forwards(places: Places) -> set[int]:
@@ -71,7 +74,7 @@ def _training_forwards(places: Places) -> set[int]:
     return result
 
 
-def _use(places: Places, records: list[ForwardRecord], training: set[int]) -> ForwardUse:
+def _use(places: Places, records: list[ForwardRecord], training: set[int], unrecorded: set[int]) -> ForwardUse:
     first = records[0]
     backwards = [assumed for record in records for assumed in record.backwards]
     modes = _modes(places, records)
@@ -123,6 +126,7 @@ def _use(places: Places, records: list[ForwardRecord], training: set[int]) -> Fo
         input_place=places.optional(first.input_site),
         input_unmoved=tensor is not None and tensor.device is UNMOVED,
         model_unmoved=first.model_device is UNMOVED,
+        unrecorded=Unrecorded.GRAD_OFF if any(id(r) in unrecorded for r in records) else None,
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from modellint.facts.loss_use import LossUse, OutputKind, Step
+from modellint.facts.loss_use import Expects, LossUse, OutputKind, Step
 from modellint.source.interpreter.records import LossRecord
 from modellint.source.interpreter.values import Tensor, Trail
+from modellint.source.loss_options import options_of
+from modellint.source.loss_shapes import DIFFERENCE, difference_text, shapes_of
 from modellint.source.places import Places
 
 _STEP_LIMIT = 12
@@ -17,8 +19,14 @@ def read(places: Places) -> Iterator[LossUse]:
     """One fact for each call and way of making its input."""
     seen: dict[object, int] = {}
     facts: list[LossUse] = []
-    for record in places.records.losses:
-        fact = _use(places, record)
+    logged: set[object] = {
+        (record.input.maker_site, id(record.input.model))
+        for record in places.records.losses
+        if record.expects is Expects.LOG_PROBABILITIES and isinstance(record.input, Tensor) and record.input.maker_site
+    }
+    differences = [record for record in places.records.shapes.differences if record.backwarded]
+    for record in (*places.records.losses, *differences):
+        fact = _use(places, record, logged)
         key = (fact.place, fact.loss_place, fact.maker_place, fact.input, fact.model.key if fact.model else None)
         known = seen.get(key)
         if known is None:
@@ -29,7 +37,7 @@ def read(places: Places) -> Iterator[LossUse]:
     yield from facts
 
 
-def _use(places: Places, record: LossRecord) -> LossUse:
+def _use(places: Places, record: LossRecord, logged: set[object]) -> LossUse:
     value = record.input
     tensor = value if isinstance(value, Tensor) else Tensor()
     model = None
@@ -39,6 +47,8 @@ def _use(places: Places, record: LossRecord) -> LossUse:
     kind = tensor.kind
     short = record.name.rpartition(".")[2]
     loss = record.text if record.module is None else short
+    if record.name == DIFFERENCE:
+        loss = difference_text(record)
     return LossUse(
         place=places.span(record.site),
         loss=loss,
@@ -55,6 +65,9 @@ def _use(places: Places, record: LossRecord) -> LossUse:
         softmax_dim=tensor.softmax_dim,
         trains=record.backwarded,
         target=record.target.kind if isinstance(record.target, Tensor) else OutputKind.UNKNOWN,
+        feeds_log_loss=(tensor.maker_site, id(tensor.model)) in logged,
+        **options_of(record),
+        **shapes_of(record),
     )
 
 

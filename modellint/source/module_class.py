@@ -16,7 +16,10 @@ from modellint.source.interpreter.values import (
     Site,
     Value,
 )
+from modellint.source.module_tensors import hidden_tensors
 from modellint.source.places import Places
+from modellint.source.shadowed_methods import shadowed_methods
+from modellint.source.stray_flags import stray_flags
 
 
 def read(places: Places) -> Iterator[ModuleClass]:
@@ -24,9 +27,11 @@ def read(places: Places) -> Iterator[ModuleClass]:
     seen: set[object] = set()
     for record in places.records.constructions:
         fact = _class(places, record)
-        if fact is not None and (key := (fact.place, fact.super_init, fact.hidden)) not in seen:
+        key = (fact.place, fact.super_init, fact.hidden, fact.tensors, fact.shadowed) if fact is not None else None
+        if fact is not None and key not in seen:
             seen.add(key)
             yield fact
+    yield from stray_flags(places)
 
 
 def _class(places: Places, record: ConstructionRecord) -> ModuleClass | None:
@@ -54,6 +59,8 @@ def _class(places: Places, record: ConstructionRecord) -> ModuleClass | None:
         first_registration=record.first_registration,
         first_registration_place=places.optional(record.first_registration_site),
         hidden=tuple(_hidden(places, module)),
+        tensors=tuple(hidden_tensors(places, module)),
+        shadowed=tuple(shadowed_methods(places, module)),
     )
 
 

@@ -6,12 +6,13 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from modellint.facts.module_instance import Branch, LayerCall, ModuleInstance, UnusedLayer
+from modellint.facts.module_instance import Branch, LayerCall, ModuleInstance, UnusedLayer, UnusedParameter
 from modellint.source.interpreter.records import CallRecord
-from modellint.source.interpreter.values import ClassValue, ModuleValue
+from modellint.source.interpreter.values import ClassValue, ModuleValue, ParameterValue
 from modellint.source.places import Places
 from modellint.source.project import project_root
 
+_COMBINING = frozenset({"Add", "Sub", "torch.add", "torch.cat", "torch.Tensor.add", "torch.Tensor.add_"})
 _INIT_CODE = ("__init__", "init", "_init", "reset_parameters", "_reset", "extra_repr", "weights_init", "initialize")
 
 
@@ -34,7 +35,7 @@ def read(places: Places) -> Iterator[ModuleInstance]:
             if part.cls is not None and part.state.get("ran") and id(part) not in seen:
                 seen.add(id(part))
                 fact = _instance(places, part, [], False)
-                if fact.unused:
+                if fact.unused or fact.unused_parameters:
                     yield fact
 
 
@@ -51,29 +52,33 @@ def _instance(places: Places, module: ModuleValue, calls: list[CallRecord], root
         optimizer=optimizer.kind if optimizer is not None and optimizer.kind else None,
         optimizer_place=places.optional(optimizer.site) if optimizer is not None else None,
         root=root,
+        unused_parameters=tuple(_unused_parameters(places, module)),
     )
 
 
 def _call(places: Places, record: CallRecord, names: dict[int, str]) -> LayerCall:
     module = record.module
+    producer, key = record.producer_text, record.producer
+    if key is None and record.node is not None and record.node.inputs:
+        # Made by an operation that is no layer: the same operation of the same module is the same position.
+        made = record.node.inputs[0]
+        if made.op in _COMBINING and made.site is not None:
+            producer, key = "a combination of several", (made.op, id(made.site.node), getattr(made.owner, "key", None))
     return LayerCall(
         layer=module.key,
         ref=places.layer(names.get(id(module), ""), module),
         place=places.span(record.site),
         stateful_norm=record.stateful,
-        producer=record.producer_text,
-        producer_key=record.producer,
+        producer=producer,
+        producer_key=key,
         branches=record.branches,
+        trained_slope=record.trained_slope,
     )
 
 
 def _unused(places: Places, module: ModuleValue) -> Iterator[UnusedLayer]:
     cls = module.cls
-    if cls is None or not module.complete or "*" in module.reads or cls.unknown_base or not module.state.get("ran"):
-        return
-    if any(not base.startswith("torch.nn.Module") for base in cls.library_bases if base.startswith("torch.")):
-        return
-    if any("." in base and not base.startswith("torch.") for base in cls.library_bases):
+    if cls is None or not _followed(module, cls):
         return
     elsewhere = {
         id(part) for name, value in module.children() if name in module.reads for part in [value, *value.walk_values()]
@@ -88,6 +93,55 @@ def _unused(places: Places, module: ModuleValue) -> Iterator[UnusedLayer]:
         excluded = _excluded_by(places, module, cls, name)
         if excluded is not None and not (excluded and module.from_outside):
             yield UnusedLayer(places.layer(name, child), places.parameters(child), excluded)
+
+
+def _followed(module: ModuleValue, cls: ClassValue) -> bool:
+    """Its forward ran, all of it was followed, and no base class from outside may use what it holds."""
+    if not module.complete or "*" in module.reads or cls.unknown_base or not module.state.get("ran"):
+        return False
+    if any(not base.startswith("torch.nn.Module") for base in cls.library_bases if base.startswith("torch.")):
+        return False
+    return not any("." in base and not base.startswith("torch.") for base in cls.library_bases)
+
+
+_BY_NAME = frozenset({"parameters", "named_parameters", "_parameters", "__dict__", "getattr", "vars", "globals"})
+
+
+def _unused_parameters(places: Places, module: ModuleValue) -> Iterator[UnusedParameter]:
+    cls = module.cls
+    if cls is None or not _followed(module, cls):
+        return
+    for name, value in module.attrs.items():
+        if not isinstance(value, ParameterValue) or not value.trainable or name in module.reads or name[0] == "?":
+            continue
+        states = [state for key, state in module.state.items() if key in ("frozen", f"frozen:{name}")]
+        own = len(value.targets) == 1 and value.targets[0] == (module, name)
+        if not own or any(state is not False for state in states) or _reads_by_name(cls):
+            continue
+        site = module.element_sites.get(name)
+        if site is not None and _excluded_by(places, module, cls, name) == ():
+            yield UnusedParameter(name, "Parameter", None, places.span(site))
+
+
+def _reads_by_name(cls: ClassValue) -> bool:
+    """Its code may reach a parameter without naming it, or it is kept so that old checkpoints load."""
+    known: bool | None = getattr(cls.node, "_modellint_by_name", None)
+    if known is None:
+        known = cls.node._modellint_by_name = _finds_by_name(cls)  # type: ignore[attr-defined]
+    return known
+
+
+def _finds_by_name(cls: ClassValue) -> bool:
+    for base in cls.mro:
+        if any(name == "_load_from_state_dict" or name.startswith("_keys_to_ignore") for name in base.attrs):
+            return True
+        for node in ast.walk(base.node):
+            if isinstance(node, ast.Attribute) and node.attr in _BY_NAME:
+                if isinstance(node.value, ast.Name) and node.value.id in ("self", "super"):
+                    return True
+            elif isinstance(node, ast.Name) and node.id in _BY_NAME:
+                return True
+    return False
 
 
 def _known_use(module: ModuleValue) -> bool:

@@ -12,6 +12,7 @@ from modellint.source.interpreter.expressions import CallArguments
 from modellint.source.interpreter.records import Assumed, Records
 from modellint.source.interpreter.values import Const, FunctionValue, ModuleValue, ParameterValue, Site
 from modellint.source.project import SourceFile
+from modellint.source.surroundings import Surroundings
 from modellint.source.torch_api.layers import parameter_count
 
 
@@ -23,6 +24,7 @@ class Places:
         self.project = interpreter.project
         self.records = records
         self.file = file
+        self.surroundings = Surroundings()
         self._disagreeing: dict[int, frozenset[int]] = {}
         self._find_disagreements()
 

@@ -6,15 +6,17 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from modellint.facts.reading import BadInput
+from modellint.facts.torch_version import TorchVersions
 from modellint.source.interpreter.records import Records
 from modellint.source.interpreter.values import FunctionValue, Scope, Value
 from modellint.source.text import SourceText, read_text
+from modellint.source.torch_version import declared, from_text
 
 _MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", "modellint.toml", ".git", "requirements.txt", "environment.yml")
 # Files of these names never shadow the library: torch is torch, the standard library is Python's own.
@@ -78,8 +80,16 @@ def project_root(folder: Path) -> Path:
 class Project:
     """Finds, reads and remembers files. Never imports them."""
 
-    def __init__(self, cwd: Path, given: dict[Path, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        cwd: Path,
+        given: dict[Path, bytes] | None = None,
+        torch_version: Callable[[Path], str | None] = lambda file: None,
+    ) -> None:
         self.cwd = cwd
+        self._torch_version = torch_version
+        """What the settings of a file say about torch."""
+        self._torch_versions: dict[Path, TorchVersions | None] = {}
         self._given = given or {}
         """Contents that come from elsewhere than the disk (standard input), by path."""
         self._files: dict[Path, SourceFile | BadInput] = {}
@@ -98,6 +108,17 @@ class Project:
             return path.relative_to(self.cwd).as_posix()
         except ValueError:
             return path.as_posix()
+
+    def torch_versions(self, path: Path) -> TorchVersions | None:
+        """The versions of torch that a file runs with: as configured, else as its project declares."""
+        configured = self._torch_version(path)
+        bounds = from_text(configured) if configured is not None else None
+        if bounds is not None:
+            return TorchVersions(*bounds, "the configuration")
+        root = project_root(path.parent)
+        if root not in self._torch_versions:
+            self._torch_versions[root] = declared(root)
+        return self._torch_versions[root]
 
     def file(self, path: Path) -> SourceFile | BadInput:
         """The parsed file, read once."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from modellint.facts.loss_use import OutputKind
 from modellint.facts.torch_call import UNKNOWN, Argument, TorchCall
 from modellint.source.interpreter.records import TorchCallRecord
-from modellint.source.interpreter.values import Choice, Const, Site, Value
+from modellint.source.interpreter.values import Choice, Const, Site, Tensor, Value
 from modellint.source.naming import by_chance_on_purpose
 from modellint.source.places import Places
 
@@ -52,4 +53,7 @@ def _argument(places: Places, name: str, site: Site, value: Value) -> Argument:
         if isinstance(value, Choice)
         else (() if constant is UNKNOWN else (constant,)),
         mode_gated=not fixed,
+        kind=value.kind if isinstance(value, Tensor) else OutputKind.UNKNOWN,
+        maker=value.maker if isinstance(value, Tensor) else None,
+        maker_place=places.optional(value.maker_site) if isinstance(value, Tensor) else None,
     )

@@ -386,7 +386,7 @@ def flag_on_modules() -> None:
 
 
 def flag_on_the_whole_model_after_an_epoch() -> None:
-    class Flagged(Net):  # expect: requires-grad-on-module
+    class Flagged(Net):
         def middle(self, x: torch.Tensor) -> torch.Tensor:
             return x
 
@@ -394,7 +394,7 @@ def flag_on_the_whole_model_after_an_epoch() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     for step in range(6):
         if step == 2:
-            model.requires_grad = False  # type: ignore[assignment]
+            model.requires_grad = False  # type: ignore[assignment]  # expect: requires-grad-on-module
         optimizer.zero_grad()
         model(torch.randn(8, 4)).pow(2).mean().backward()
         optimizer.step()
@@ -416,10 +416,10 @@ def misspelt_on_a_module() -> None:
     class Frozen(Net):
         def __init__(self) -> None:
             super().__init__()
-            self.fc = nn.Linear(4, 4)  # expect: requires-grad-typo
+            self.fc = nn.Linear(4, 4)
 
     model = Frozen()
-    model.fc.requires_grads = False  # type: ignore[assignment]
+    model.fc.requires_grads = False  # type: ignore[assignment]  # expect: requires-grad-typo
     train(model)
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from modellint.rule import Category, Finding, Iterator, RepeatedBatches, Rule
+from modellint.rule import Category, Finding, Iterator, Note, RepeatedBatches, Rule
 
 
 class DuplicatedWorkerRandomness(Rule):
     """The workers of a loader draw the same random numbers.
 
     Two or more batches of one round of a loader with several workers are equal in every bit to another batch of that
-    round. To see it, the sum of every traced batch is taken, so the rule runs only when it is named.
+    round. In the source: the dataset's constructor makes a generator that `__getitem__` draws from, or worker_init_fn
+    seeds with a constant. To see it in a run, the sum of every batch is taken, so the rule runs only when it is named.
 
     Each worker starts with a copy of the dataset, and so with a copy of its generator: n workers deliver the same n
     crops, masks or noise, and the augmentation is worth 1/n of what it seems.
     """
 
     category = Category.NURSERY
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import random
 
@@ -87,6 +88,9 @@ class DuplicatedWorkerRandomness(Rule):
     )
 
     def repeated_batches(self, batches: RepeatedBatches) -> Iterator[Finding]:
+        if batches.run is None and batches.cause:
+            yield self._from_source(batches)
+            return
         if batches.pairs < 2:
             return
         yield self.finding(
@@ -94,5 +98,27 @@ class DuplicatedWorkerRandomness(Rule):
             message=f"{batches.pairs} of {batches.batches} batches of `{batches.text}` repeat another one",
             label=f"{batches.workers} workers",
             why="each worker has its own copy of the dataset's random generator, in the same state",
+            help="use the global generators, or seed one in worker_init_fn from get_worker_info().seed",
+        )
+
+    def _from_source(self, batches: RepeatedBatches) -> Finding:
+        kept = batches.cause == "kept"
+        why = (
+            f"each worker has its own copy of `{batches.generator}`, in the same state: "
+            f"{batches.workers} workers deliver the same draws {batches.workers} times"
+            if kept
+            else f"`{batches.generator}` gives all {batches.workers} workers the same draws, in every epoch"
+        )
+        related: tuple[Note, ...] = ()
+        if batches.generator_place is not None:
+            label = "copied into every worker" if kept else "the same seed for every worker"
+            related = (Note(batches.generator_place, label, order=1, cause=True),)
+        return self.finding(
+            at=batches.place,
+            message=f"the {batches.workers} workers of `{batches.text}` draw the same random numbers",
+            label=f"{batches.workers} workers",
+            related=related,
+            order=2 if related else None,
+            why=why,
             help="use the global generators, or seed one in worker_init_fn from get_worker_info().seed",
         )

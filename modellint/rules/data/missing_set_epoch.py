@@ -16,7 +16,7 @@ class MissingSetEpoch(Rule):
     """
 
     category = Category.REPRODUCIBILITY
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -66,10 +66,15 @@ class MissingSetEpoch(Rule):
         epochs = setup.sampler_epochs
         if not setup.distributed_shuffle or len(epochs) < 2 or len(set(epochs)) > 1:
             return
+        name = "the loader" if setup.text == "the loader" else f"`{setup.text}`"
+        label = "a shuffling DistributedSampler"
+        if setup.run is not None:
+            label = f"the sampler's epoch was {epochs[0]} in all {len(epochs)} epochs"
         yield self.finding(
             at=setup.place,
-            message=f"`{setup.text}` has the same order in every epoch: `set_epoch` is never called",
-            label=f"the sampler's epoch was {epochs[0]} in all {len(epochs)} epochs",
+            message=f"{name} has the same order in every epoch: `set_epoch` is never called",
+            label=label,
             why="DistributedSampler draws its order from seed + epoch",
-            help="call sampler.set_epoch(epoch) at the start of each epoch, before the loop over the loader",
+            help=f"call {setup.sampler_text or 'sampler'}.set_epoch({setup.epoch_variable or 'epoch'}) "
+            "at the start of each epoch, before the loop over the loader",
         )

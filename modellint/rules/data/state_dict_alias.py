@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modellint.rule import Category, Finding, Iterator, Rule, StateCopy
+from modellint.rule import Category, Finding, Iterator, Note, Rule, StateCopy
 
 
 class StateDictAlias(Rule):
@@ -15,7 +15,7 @@ class StateDictAlias(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -58,12 +58,19 @@ class StateDictAlias(Rule):
     references = ("docs.pytorch.org/tutorials/beginner/saving_loading_models.html",)
 
     def state_copy(self, state: StateCopy) -> Iterator[Finding]:
-        if state.used_at_once or not state.used_later or state.later_steps < 2:
+        if state.used_at_once or not state.used_later:
             return
+        if state.run is not None and state.later_steps < 2:
+            return
+        if state.run is None:
+            why = "every later step changes it: it is the latest state, not that of the call"
+        else:
+            why = f"{state.later_steps:,} later steps have changed it: it is the latest state, not that of the call"
         yield self.finding(
             at=state.place,
             message=f"`{state.text}` is kept, but it is no copy: it follows the training",
             label="holds the parameters themselves",
-            why=f"{state.later_steps:,} later steps have changed it: it is the latest state, not that of the call",
+            related=[Note(state.used_place, "used here, after later steps")] if state.used_place is not None else [],
+            why=why,
             help=f"copy.deepcopy({state.text})",
         )

@@ -8,14 +8,15 @@ from modellint.rule import Category, Finding, Iterator, LoaderSetup, Rule
 class TrainLoaderNotShuffled(Rule):
     """A training loop reads its data in the same order in every epoch.
 
-    A loop over a DataLoader with torch's SequentialSampler (no `shuffle=True`) trains for two or more epochs.
+    A loop over a DataLoader with torch's SequentialSampler (no `shuffle=True`) trains for two or more epochs. In the
+    source the dataset must be known to be indexed by position, and nothing may have shuffled it before.
 
     Each batch always has the same neighbours: gradients follow the order of the files. Where the data is sorted by
     class a batch has one class only, and norms see its statistics instead of those of the data.
     """
 
     category = Category.SUSPICIOUS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -59,10 +60,14 @@ class TrainLoaderNotShuffled(Rule):
     def loader_setup(self, setup: LoaderSetup) -> Iterator[Finding]:
         if not setup.sequential or setup.epochs < 2 or setup.shuffled_otherwise or setup.ordered_on_purpose:
             return
+        label = "no `shuffle=True`, no sampler"
+        if setup.run is not None:
+            label = f"{setup.sampler}: {setup.epochs} epochs, {setup.steps:,} steps"
+        name = "the loader" if setup.text == "the loader" else f"`{setup.text}`"
         yield self.finding(
             at=setup.place,
-            message=f"training reads `{setup.text}` in the same order in every epoch",
-            label=f"{setup.sampler}: {setup.epochs} epochs, {setup.steps:,} steps",
+            message=f"training reads {name} in the same order in every epoch",
+            label=label,
             why="each batch has the same samples every time",
             help="DataLoader(..., shuffle=True) for training",
         )

@@ -9,14 +9,15 @@ class DdpBypassed(Rule):
     """A model is trained past its DistributedDataParallel wrapper.
 
     A backward reaches parameters of a wrapped model although the wrapper was not called since the last backward,
-    outside of `no_sync`, and the weights of the ranks differ afterwards.
+    outside of `no_sync`, and the weights of the ranks differ afterwards. In the source: the inner model is called,
+    backward and step follow, and neither the wrapper nor a collective call is part of that backward.
 
     The wrapper averages gradients only for a backward that its own forward has prepared. Here each rank steps with the
     gradients of its own batch, so the copies drift apart and each learns from a part of the data.
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import distributed, nn
@@ -61,19 +62,24 @@ class DdpBypassed(Rule):
 
     def distributed_setup(self, setup: DistributedSetup) -> Iterator[Finding]:
         bypass = setup.bypass
-        if setup.run is None or bypass is None or not setup.complete or setup.wrapper != "DistributedDataParallel":
+        if bypass is None or not setup.complete or setup.wrapper != "DistributedDataParallel":
             return
         after = [step for step in setup.differing() if step > bypass.first_step]
-        if not after:
+        if setup.run is not None and not after:
             return
         name = bypass.text or setup.model.text
-        steps = f"{after[0]} step{'s' if after[0] > 1 else ''}"
+        why = "each rank steps with the gradients of its own batch: the copies drift apart"
+        if setup.run is not None:
+            steps = f"{after[0]} step{'s' if after[0] > 1 else ''}"
+            why = f"the weights of the {len(setup.ranks)} ranks differ after {steps}"
         yield self.finding(
             at=bypass.place,
             message=f"`{name}` is trained past its DistributedDataParallel wrapper: its gradients are not averaged",
             label="the wrapper does not see this forward",
-            why=f"the weights of the {len(setup.ranks)} ranks differ after {steps}",
+            why=why,
             help="call the wrapper itself; what needs the inner module belongs into its forward",
-            evidence={"ranks": [record.rank for record in setup.ranks], "backwards": bypass.times},
+            evidence={"ranks": [record.rank for record in setup.ranks], "backwards": bypass.times}
+            if setup.run is not None
+            else {},
             group=("wrapper", setup.wrapper_key),
         )

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from modellint.rule import Category, Finding, Iterator, RankBatches, Rule
+from modellint.rule import Category, Finding, Iterator, Note, RankBatches, Rule
 
 
 class DuplicatedRankBatches(Rule):
     """All ranks train on the same batches.
 
     A model under DistributedDataParallel gets batches that are equal in every bit on all ranks, at two steps or more,
-    and that change from step to step. To see it a sum over every traced batch is taken, so the rule runs only when it
-    is named.
+    and that change from step to step; in the source, the batches of a loader over data that nothing divides between the
+    ranks. To see it in a run a sum over every traced batch is taken, so the rule runs only when it is named.
 
     Every process computes the same gradient: n processes do the work of one, at n times the cost, and an epoch goes
     n times over the data.
     """
 
     category = Category.NURSERY
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import distributed, nn
@@ -62,6 +62,9 @@ class DuplicatedRankBatches(Rule):
     references = ("docs.pytorch.org/docs/stable/data.html#torch.utils.data.distributed.DistributedSampler",)
 
     def rank_batches(self, batches: RankBatches) -> Iterator[Finding]:
+        if batches.run is None and batches.loader:
+            yield self._from_source(batches)
+            return
         if batches.equal < 2 or batches.distinct < 2:
             return
         yield self.finding(
@@ -71,4 +74,16 @@ class DuplicatedRankBatches(Rule):
             why=f"{batches.world_size} ranks compute one gradient {batches.world_size} times",
             help="give the loader `sampler=DistributedSampler(dataset)`, or split the data by rank",
             evidence={"ranks": list(range(batches.world_size))},
+        )
+
+    def _from_source(self, batches: RankBatches) -> Finding:
+        name = "its loader" if batches.loader == "the loader" else f"`{batches.loader}`"
+        return self.finding(
+            at=batches.place,
+            message=f"every rank trains `{batches.model.text}` on all of {name}: it has no DistributedSampler",
+            label="the same data on every rank",
+            related=(Note(batches.loader_place, "no sampler", order=1),) if batches.loader_place is not None else (),
+            order=2 if batches.loader_place is not None else None,
+            why="n ranks go n times over the data in each epoch, instead of once together",
+            help="give the loader `sampler=DistributedSampler(dataset)`, or split the data by rank",
         )

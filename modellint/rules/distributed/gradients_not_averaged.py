@@ -9,14 +9,15 @@ class GradientsNotAveraged(Rule):
     """Several processes train a model, and each keeps its gradients to itself.
 
     A process group of two or more whose ranks start with the same weights, train them without a wrapper that averages
-    gradients, and have different weights at every later step that was compared, two or more.
+    gradients, and have different weights at every later step that was compared, two or more. In the source: a group is
+    initialised, and neither a wrapper nor a collective call follows.
 
     Each rank trains a model of its own on its share of the data: the other processes only use up power, and which of
     the models is saved is chance.
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import distributed, nn
@@ -62,6 +63,9 @@ class GradientsNotAveraged(Rule):
     )
 
     def distributed_setup(self, setup: DistributedSetup) -> Iterator[Finding]:
+        if setup.run is None and setup.alone and setup.complete:
+            yield self._from_source(setup)
+            return
         compared, differing = setup.compared(), setup.differing()
         if setup.run is None or not setup.complete or setup.wrapper or len(differing) < 2 or compared[0][1]:
             return
@@ -78,4 +82,16 @@ class GradientsNotAveraged(Rule):
             help=f"wrap it before training: `DistributedDataParallel({name})`, "
             "or average every gradient with all_reduce between backward and step",
             evidence={"ranks": [record.rank for record in setup.ranks]},
+        )
+
+    def _from_source(self, setup: DistributedSetup) -> Finding:
+        name = setup.model.text
+        return self.finding(
+            at=setup.place,
+            message=f"every rank trains `{name}` by itself: nothing averages the gradients",
+            label="no DistributedDataParallel around it",
+            why="a process group is initialised, but no wrapper and no collective call ties the copies together: "
+            "n ranks train n different models",
+            help=f"wrap it before training: `DistributedDataParallel({name})`, "
+            "or average every gradient with all_reduce between backward and step",
         )

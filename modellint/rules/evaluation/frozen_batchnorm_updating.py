@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modellint.rule import Category, Finding, Iterator, NormUse, Rule
+from modellint.rule import Category, Finding, Iterator, NormUse, Note, Rule
 
 
 class FrozenBatchnormUpdating(Rule):
@@ -16,7 +16,7 @@ class FrozenBatchnormUpdating(Rule):
     """
 
     category = Category.SUSPICIOUS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -101,9 +101,23 @@ class FrozenBatchnormUpdating(Rule):
     )
 
     def norm_use(self, use: NormUse) -> Iterator[Finding]:
-        if use.run is None or use.frozen_passes < 2 or use.frozen_passes < use.run.watched:
+        if use.run is None and use.held_place is not None and use.momentum:
+            yield self.finding(
+                at=use.place,
+                message=f"`{use.layer.name}` was put in eval mode, but a later `train()` has switched it back",
+                label="in train mode: every forward moves running_mean and running_var",
+                related=[Note(use.held_place, "put in eval mode here")],
+                why=f"{1 - (1 - use.momentum) ** 100:.0%} of the statistics are replaced within 100 batches",
+                help=f"put it in eval mode after every {use.model.text}.train(), or override `train` to do so",
+                group=(use.model.key, "held"),
+            )
             return
-        if not use.momentum or use.adapter or not use.model.complete:
+        if use.run is None:
+            if not use.frozen_part:
+                return
+        elif use.frozen_passes < 2 or use.frozen_passes < use.run.watched or not use.model.complete:
+            return
+        if not use.momentum or use.adapter:
             return
         part = use.frozen_part or use.layer.name
         yield self.finding(

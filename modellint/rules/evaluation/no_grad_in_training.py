@@ -11,14 +11,14 @@ from modellint.rules.evaluation._purpose import region, seen
 class NoGradInTraining(Rule):
     """A training forward runs without gradients.
 
-    A run in which a model was called under `no_grad`, and a backward and an optimizer step followed that reached none
-    of its parameters; or a reentrant checkpoint none of whose inputs requires a gradient.
+    A model that is called under `no_grad`, and a backward and an optimizer step that follow and reach none of its
+    parameters, there or anywhere; in a run also a reentrant checkpoint none of whose inputs requires a gradient.
 
     Autograd recorded nothing, so the parameters keep the values they started with, whatever the loss says.
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn

@@ -16,7 +16,7 @@ class TeacherInTrainMode(Rule):
     """
 
     category = Category.SUSPICIOUS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import copy
 
@@ -62,9 +62,12 @@ class TeacherInTrainMode(Rule):
     references = ("docs.pytorch.org/tutorials/beginner/knowledge_distillation_tutorial.html",)
 
     def teacher_forward(self, use: TeacherForward) -> Iterator[Finding]:
-        if use.moves or use.train_passes < 2 or not use.model.mode_dependent or use.run is None:
+        if use.moves or use.told_to_train or not use.model.mode_dependent:
             return
-        if use.train_passes < use.run.watched:
+        if use.run is None:
+            if not use.train_passes or not use.model.certain_mode_dependent:
+                return
+        elif use.train_passes < 2 or use.train_passes < use.run.watched:
             return
         layer = use.model.mode_dependent[0]
         yield self.finding(

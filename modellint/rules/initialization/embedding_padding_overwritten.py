@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modellint.rule import Category, EmbeddingTable, Finding, Iterator, Rule
+from modellint.rule import Category, EmbeddingTable, Finding, Iterator, Note, Rule
 
 
 class EmbeddingPaddingOverwritten(Rule):
@@ -16,7 +16,7 @@ class EmbeddingPaddingOverwritten(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -77,10 +77,25 @@ class EmbeddingPaddingOverwritten(Rule):
         if table.may_be_loaded:
             return
         name = table.layer.name or table.layer.kind
+        if table.padding_index is None:
+            yield self.finding(
+                at=table.place,
+                message=f"this zeroes the whole table `{name}`: its padding_idx is None",
+                label="an index of None selects every row",
+                related=[Note(table.layer.place, table.layer.text)] if table.layer.place is not None else [],
+                why="`weight[None]` is the whole table with one axis more: every row starts as zero",
+                help="do this under `if padding_idx is not None:`",
+            )
+            return
+        if table.largest is None:
+            why = "it holds what the initialisation wrote: each padded position adds that"
+        else:
+            why = f"it holds values up to {table.largest:.3g}: each padded position adds them"
         yield self.finding(
             at=table.place,
             message=f"row {table.padding_index} of `{name}`, its padding row, is not zero",
             label=f"padding_idx={table.padding_index}: no gradient will ever change this row",
-            why=f"it holds values up to {table.largest:.3g}: each padded position adds them",
+            related=[Note(table.filled_place, "filled here, after its construction")] if table.filled_place else [],
+            why=why,
             help=f"after the initialisation, under torch.no_grad(): {name}.weight[{table.padding_index}].zero_()",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modellint.rule import Category, Finding, Iterator, Rule, WeightTie
+from modellint.rule import Category, Finding, Iterator, Note, Rule, WeightTie
 
 
 class UntiedAfterLoad(Rule):
@@ -16,7 +16,7 @@ class UntiedAfterLoad(Rule):
     """
 
     category = Category.SUSPICIOUS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -85,11 +85,19 @@ class UntiedAfterLoad(Rule):
     )
 
     def weight_tie(self, tie: WeightTie) -> Iterator[Finding]:
+        if tie.lost_place is not None:
+            label = "the layer whose parameter is replaced"
+            why = f"`{tie.lost_by}` puts a new parameter into each of the two, and the model is trained after that"
+        else:
+            label = f"another parameter since step {tie.lost_after:,}"
+            why = f"they were one parameter at the first forward, and two in the {tie.steps_since:,} steps since"
+        related = (Note(tie.lost_place, "the tie is lost here", cause=True),) if tie.lost_place is not None else ()
         yield self.finding(
             at=tie.place,
             message=f"`{tie.changed}` is no longer tied with `{tie.other}`",
-            label=f"another parameter since step {tie.lost_after:,}",
-            why=f"they were one parameter at the first forward, and two in the {tie.steps_since:,} steps since",
+            label=label,
+            related=related,
+            why=why,
             help=f"tie them again after loading: {tie.model.text}.{tie.changed} = {tie.model.text}.{tie.other}, "
             "and before the optimizer is made",
         )

@@ -17,7 +17,7 @@ class DetachedLoss(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -56,6 +56,8 @@ class DetachedLoss(Rule):
     )
 
     def backward_use(self, use: BackwardUse) -> Iterator[Finding]:
+        if use.decides:
+            return  # argmax-before-loss says it
         owner, optimizer = use.model.text, use.optimizer.text
         if use.leaf:
             message = f"`{use.text}` starts from a tensor that no operation made"
@@ -66,13 +68,18 @@ class DetachedLoss(Rule):
         else:
             message = f"`{use.text}` reaches no parameter that `{optimizer}` holds"
             help = f"look for .detach(), .data, .item(), argmax or numpy between `{owner}` and `{use.loss}`"
+            if use.cut:
+                help = f"leave out the cut at `{use.cut}`, or move it to a copy that is only logged"
         notes = [Note(use.model_place, f"`{owner}` runs here with gradients")] if use.model_place is not None else []
+        if use.cut_place is not None:
+            notes.append(Note(use.cut_place, "the graph ends here", cause=True))
         yield self.finding(
             at=use.place,
             message=message,
             label="no gradient reaches the model",
             related=notes,
-            why=f"no parameter of `{owner}` ever received a gradient: the steps of `{optimizer}` change nothing",
+            why=f"no parameter of `{owner}` ever {'received' if use.run is not None else 'receives'} a gradient: "
+            f"the steps of `{optimizer}` change nothing",
             help=help,
             group=(use.place, use.optimizer.key),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modellint.facts.loss_use import Expects, OutputKind
-from modellint.rule import Category, Finding, Iterator, LossUse, Rule
+from modellint.rule import Category, Finding, Iterator, LossUse, Note, Rule
 from modellint.rules.losses._path import loss_path
 
 _GIVEN = {
@@ -16,14 +16,15 @@ _GIVEN = {
 class KlDivInputNotLog(Rule):
     """A KL divergence receives probabilities or raw scores where it needs log-probabilities.
 
-    The output of a softmax, of a Linear or of a convolution that is the first argument of KLDivLoss or F.kl_div.
+    The output of a softmax, of a Linear or of a convolution that is the first argument of KLDivLoss or F.kl_div; or
+    log-probabilities as the second argument without `log_target=True`.
 
     The loss is the sum of t * (log t - input): it is linear in the input, so it falls without bound for raw scores,
     and for probabilities it ends within 1 of the entropy of the target, whatever the model has learned.
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -65,6 +66,8 @@ class KlDivInputNotLog(Rule):
     def loss_use(self, use: LossUse) -> Iterator[Finding]:
         if use.expects is not Expects.LOG_PROBABILITIES or "kl" not in use.loss.lower():
             return
+        if use.run is None and use.target is OutputKind.LOG_PROBABILITIES and use.log_target is False:
+            yield self._target_is_log(use)
         given = _GIVEN.get(use.input)
         if given is None:
             return
@@ -82,5 +85,20 @@ class KlDivInputNotLog(Rule):
             why=f"the loss adds up target * (log(target) - input): given {given} it {bound}",
             help="apply torch.log_softmax(..., dim=...) to the raw scores",
             group=path.group,
+            weight=int(use.trains),
+        )
+
+    def _target_is_log(self, use: LossUse) -> Finding:
+        """Log-probabilities stand where probabilities are wanted."""
+        related = [Note(use.loss_place, "made without log_target=True")] if use.loss_place is not None else []
+        return self.finding(
+            at=use.place,
+            message=f"the target of `{use.loss}` is log-probabilities, it needs probabilities",
+            label="the loss takes the logarithm of it once more",
+            related=related,
+            why="the loss adds up target * (log(target) - input): the logarithm of a negative number is NaN (0 in old "
+            "versions of torch), and the gradient has the wrong sign",
+            help="pass log_target=True, or give it softmax instead of log_softmax",
+            group=(use.place, use.loss_place, "target"),
             weight=int(use.trains),
         )

@@ -17,7 +17,7 @@ class LogSoftmaxBeforeCrossEntropy(Rule):
     """
 
     category = Category.PEDANTIC
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -48,6 +48,7 @@ class LogSoftmaxBeforeCrossEntropy(Rule):
     """
     fine_when = (
         "The same output also goes to a loss that needs log-probabilities, such as NLLLoss or KLDivLoss.",
+        "The targets are soft, or the labels are smoothed.",
         "Always: the result is the same. The rule is for those who want to say it once.",
     )
     references = (
@@ -59,6 +60,8 @@ class LogSoftmaxBeforeCrossEntropy(Rule):
         if use.expects is not Expects.CLASS_LOGITS or use.input is not OutputKind.LOG_PROBABILITIES:
             return
         if use.softmax_dim not in (None, 1, -1):
+            return
+        if use.feeds_log_loss or use.label_smoothing or use.target is not OutputKind.UNKNOWN:
             return
         path = loss_path(use, made="turned into log-probabilities here", loss="this loss applies log-softmax itself")
         yield self.finding(

@@ -19,7 +19,7 @@ class LossBroadcast(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -57,22 +57,36 @@ class LossBroadcast(Rule):
     )
 
     def loss_use(self, use: LossUse) -> Iterator[Finding]:
-        given, target = use.input_shape, use.target_shape
-        if not use.element_wise or use.aligned or given is None or target is None:
+        if not use.element_wise or use.aligned or use.input_shape is None or use.target_shape is None:
             return
+        given, target = _filled(use.input_shape, use.target_shape), _filled(use.target_shape, use.input_shape)
         made = _broadcast(given, target)
         if made is None or prod(given) != prod(target) or prod(made) <= prod(given):
             return
         if len(given) == len(target) and (len(given) > 2 or use.reduction not in ("mean", "sum")):
             return  # both were shaped for all pairs: distances, quantile losses
+        known = None not in (*use.input_shape, *use.target_shape)
+        shapes = [_shown(shape, known) for shape in (given, target, made)]
+        differences = f"{prod(made):,} differences instead of {prod(given):,}" if known else "N differences for each"
         yield self.finding(
             at=use.place,
             message=f"`{use.loss}` compares every prediction with every target",
-            label=f"{_shown(given)} against {_shown(target)} becomes {_shown(made)}",
-            why=f"{_shown(given)} and {_shown(target)} are broadcast to {_shown(made)}: {prod(made):,} differences "
-            f"instead of {prod(given):,}, and the model learns the mean of the batch",
+            label=f"{shapes[0]} against {shapes[1]} becomes {shapes[2]}",
+            why=f"{shapes[0]} and {shapes[1]} are broadcast to {shapes[2]}: {differences}, and the model learns the "
+            "mean of the batch",
             help="give both the same shape: prediction.squeeze(...) or target.view_as(prediction)",
         )
+
+
+_BATCH = 7919
+"""Stands for a length that is not known: no other length is this one."""
+
+
+def _filled(shape: tuple[int | None, ...], other: tuple[int | None, ...]) -> tuple[int, ...]:
+    """The shape with the same number for what is not known: that of the other shape, if it is known there."""
+    known = [length for length in other if length is not None and length > 1]
+    unknown = known[0] if len(known) == len([n for n in other if n != 1]) == 1 else _BATCH
+    return tuple(unknown if length is None else length for length in shape)
 
 
 def _broadcast(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -84,6 +98,7 @@ def _broadcast(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ..
     return tuple(b if a == 1 else a for a, b in pairs)
 
 
-def _shown(shape: tuple[int, ...]) -> str:
-    """`(16, 1)`, `(16,)`."""
-    return str(tuple(shape))
+def _shown(shape: tuple[int, ...], known: bool) -> str:
+    """`(16, 1)`, `(16,)`; with N for the batch where its length is not known."""
+    text = str(tuple(shape))
+    return text if known else text.replace(str(_BATCH), "N")

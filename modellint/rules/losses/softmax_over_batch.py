@@ -18,7 +18,7 @@ class SoftmaxOverBatch(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -63,8 +63,11 @@ class SoftmaxOverBatch(Rule):
         shape = use.softmax_shape
         if shape is None or len(shape) < 2:
             return
+        if use.run is None and (use.model is None or shape[0] == shape[1] or not use.trains):
+            return  # similarities of all pairs are normalised both ways; weights of a mixture belong to no model
         path = loss_path(use, made="the softmax with dim 0", loss="this loss takes the batch first")
-        shown = " x ".join(str(size) for size in shape)
+        shown = " x ".join("N" if size is None else str(size) for size in shape)
+        samples = f"the {shape[0]} samples" if shape[0] is not None else "the samples of the batch"
         yield self.finding(
             at=use.place,
             message=f"the input of `{use.loss}` is a softmax over the batch",
@@ -72,7 +75,7 @@ class SoftmaxOverBatch(Rule):
             order=path.order,
             related=path.related,
             flow=path.flow,
-            why=f"dim 0 of {shown} is the batch: each class adds up to 1 over the {shape[0]} samples, no sample does",
+            why=f"dim 0 of {shown} is the batch: each class adds up to 1 over {samples}, no sample does",
             help="give the softmax the axis of the classes: dim=1, or dim=-1 where they come last",
             group=path.group,
             weight=int(use.trains),

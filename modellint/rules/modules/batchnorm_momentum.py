@@ -8,14 +8,14 @@ from modellint.rule import Category, Finding, Iterator, NormUse, Rule
 class BatchnormMomentum(Rule):
     """The momentum of a norm is that of another framework.
 
-    A norm with running statistics whose `momentum` is 0.5 or more in every training pass. In torch it is the share of
-    the new batch; elsewhere it is the share of the old value, so that 0.99 there is 0.01 here.
+    A norm with running statistics whose `momentum` is 0.5 or more, as constructed or in every training pass. In torch
+    it is the share of the new batch; elsewhere it is the share of the old value, so that 0.99 there is 0.01 here.
 
     The running statistics are little more than those of the last batch: evaluation is as noisy as that batch was.
     """
 
     category = Category.SUSPICIOUS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -81,5 +81,5 @@ class BatchnormMomentum(Rule):
             label=f"momentum={use.momentum:g} is the share of the new batch",
             why="evaluation normalises with little more than the last training batch",
             help=f"momentum={1 - use.momentum:g} if the number comes from a framework that weighs the old value",
-            group=(use.model.key, use.momentum),
+            group=(use.model.key, use.momentum) if use.run is not None else None,
         )

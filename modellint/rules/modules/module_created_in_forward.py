@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from modellint.rule import Category, Finding, Iterator, Rule, TorchCall
+from modellint.facts.torch_call import UNKNOWN
+from modellint.rule import Category, Certainty, Finding, Iterator, Rule, TorchCall
 
 
 class ModuleCreatedInForward(Rule):
     """A layer is built in forward, anew at every call.
 
-    A run in which a layer with parameters that no optimizer holds was another object in each forward, or a dropout
-    that was still on while the model was in eval mode.
+    A layer with parameters that no optimizer holds, or a dropout, that is constructed and called by every forward, with
+    no test around it that keeps the first one.
 
-    The weights are random again at every call and are never trained. A new dropout is in training mode: `eval()`,
+    The weights start anew at every call and are never trained. A new dropout is in training mode: `eval()`,
     called on the model, does not reach it.
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -72,10 +73,12 @@ class ModuleCreatedInForward(Rule):
     references = ("docs.pytorch.org/docs/stable/notes/modules.html",)
 
     def torch_call(self, call: TorchCall) -> Iterator[Finding]:
-        if not call.built_each_forward:
+        if not call.built_each_forward or call.in_test_suite or call.stochastic_on_purpose:
             return
+        share = call.argument("p")
+        certain = share is None or share.constant is not UNKNOWN
         if call.has_parameters:
-            why = "its weights are random again at every call, and no optimizer holds them"
+            why = "its weights start anew at every call, and no optimizer holds them"
             label = "another object in every forward"
         else:
             why = "a new layer is in training mode: eval() on the model does not reach it, so predictions are random"
@@ -86,4 +89,5 @@ class ModuleCreatedInForward(Rule):
             label=label,
             why=why,
             help="build it in __init__, keep it as an attribute, and call that",
+            certainty=Certainty.CERTAIN if certain else Certainty.LIKELY,
         )

@@ -28,7 +28,7 @@ class ShadowedModuleMethod(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -88,7 +88,7 @@ class ShadowedModuleMethod(Rule):
 
     def module_class(self, cls: ModuleClass) -> Iterator[Finding]:
         for method in cls.shadowed:
-            if method.how is Shadow.NO_BASE_CALL and not method.still_training:
+            if method.how is Shadow.NO_BASE_CALL and cls.run is not None and not method.still_training:
                 continue
             yield self.finding(
                 at=method.place,

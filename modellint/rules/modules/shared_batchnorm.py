@@ -8,6 +8,7 @@ from modellint.facts.module_instance import LayerCall
 from modellint.facts.run_evidence import RunEvidence
 from modellint.rule import Category, Certainty, Finding, Iterator, ModuleInstance, Note, Rule
 from modellint.rules._wording import instance_name, number, ordinal
+from modellint.rules.modules._together import together
 
 _STATISTICS = "one running_mean / running_var, created once"
 _GAP = 0.5
@@ -96,7 +97,7 @@ class SharedBatchnorm(Rule):
             if call.stateful_norm:
                 by_layer[call.layer].append(call)
         for calls in by_layer.values():
-            uses = _uses(calls)
+            uses = together(calls)
             if len(uses) >= 2:
                 sure = instance.run is None or _differ(instance.run)
                 yield self._report(instance, uses, Certainty.CERTAIN if sure else Certainty.LIKELY)
@@ -134,18 +135,6 @@ class SharedBatchnorm(Rule):
             group=layer.place,
             weight=int(model.place is not None),
         )
-
-
-def _uses(calls: list[LayerCall]) -> list[LayerCall]:
-    """The calls of one layer that surely happen in one forward, the first of each producer.
-
-    Calls in the same arms of the same undecided branches happen together; whether others do is not known.
-    """
-    together: dict[tuple[tuple[int, int], ...], dict[object, LayerCall]] = defaultdict(dict)
-    for call in calls:
-        if call.producer_key is not None:
-            together[call.branches].setdefault(call.producer_key, call)
-    return max((list(group.values()) for group in together.values()), key=len, default=[])
 
 
 def _differ(run: RunEvidence) -> bool:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from modellint.facts.module_instance import LayerCall
 from modellint.rule import Category, Finding, Iterator, ModuleInstance, Note, Rule
 from modellint.rules._wording import number, ordinal
+from modellint.rules.modules._together import together
 
 
 class SharedPrelu(Rule):
@@ -19,7 +20,7 @@ class SharedPrelu(Rule):
     """
 
     category = Category.SUSPICIOUS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -84,24 +85,34 @@ class SharedPrelu(Rule):
     def module_instance(self, instance: ModuleInstance) -> Iterator[Finding]:
         if not instance.root or not instance.model.complete:
             return
-        by_layer: dict[int, dict[object, LayerCall]] = defaultdict(dict)
+        by_layer: dict[int, list[LayerCall]] = defaultdict(list)
         for call in instance.calls:
-            if call.trained_slope and call.producer_key is not None:
-                by_layer[call.layer].setdefault(call.producer_key, call)
-        for uses in by_layer.values():
+            if call.trained_slope:
+                by_layer[call.layer].append(call)
+        for calls in by_layer.values():
+            uses = together(calls)
             if len(uses) >= 2:
-                yield self._report(instance, list(uses.values()))
+                yield self._report(instance, uses)
 
     def _report(self, instance: ModuleInstance, uses: list[LayerCall]) -> Finding:
-        layer, count = uses[0].ref, len(uses)
+        layer, model, count = uses[0].ref, instance.model, len(uses)
         run = instance.run
+        # Constant arguments decided a branch: another instance of the class may share nothing.
+        at, label, notes = layer.place or uses[0].place, "one slope, created once", []
+        if model.arguments and model.place is not None:
+            at, label = model.place, f"made with {model.arguments}"
+            if layer.place is not None:
+                notes.append(Note(layer.place, "one slope, created once", cause=True))
         return self.finding(
-            at=layer.place or uses[0].place,
+            at=at,
             message=f"one `{layer.kind}` is the activation of {number(count)} different layers",
-            label="one slope, created once",
+            label=label,
             related=[
-                Note(use.place, f"{ordinal(i)} use" + (f": {use.producer}" if use.producer else ""))
-                for i, use in enumerate(uses, start=1)
+                *notes,
+                *(
+                    Note(use.place, f"{ordinal(i)} use" + (f": {use.producer}" if use.producer else ""))
+                    for i, use in enumerate(uses, start=1)
+                ),
             ],
             why=f"{number(count)} places learn one slope together, and none of them its own",
             help=f"create one {layer.kind} per place",

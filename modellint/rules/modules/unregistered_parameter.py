@@ -15,7 +15,7 @@ class UnregisteredParameter(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -73,10 +73,12 @@ class UnregisteredParameter(Rule):
         for tensor in cls.tensors:
             if not (tensor.trainable and tensor.used_in_forward) or tensor.registered or tensor.trained:
                 continue
-            shape = " x ".join(str(size) for size in tensor.shape) or "scalar"
-            inside = f" holds a trainable tensor ({shape}) in a plain {tensor.container}"
-            plain = f" is a trainable tensor ({shape}) that is not registered"
-            result = f" is computed from a parameter ({shape}): the result is not registered"
+            shape = ""
+            if tensor.shape is not None:
+                shape = f" ({' x '.join(str(size) for size in tensor.shape) or 'scalar'})"
+            inside = f" holds a trainable tensor{shape} in a plain {tensor.container}"
+            plain = f" is a trainable tensor{shape} that is not registered"
+            result = f" is computed from a parameter{shape}: the result is not registered"
             yield self.finding(
                 at=tensor.place,
                 message=f"`self.{tensor.attribute}`"

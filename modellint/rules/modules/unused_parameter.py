@@ -19,7 +19,7 @@ class UnusedParameter(Rule):
     """
 
     category = Category.SUSPICIOUS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -89,6 +89,7 @@ class UnusedParameter(Rule):
             several = len(parameters) > 1
             names = listing([f"`{attribute(parameter.name)}`" for parameter in parameters])
             passes = instance.run.times if instance.run is not None else 0
+            seen = f"no gradient in {passes:,} passes while the module that owns it ran" if passes else ""
             yield self.finding(
                 at=place,
                 message=f"{names} {'are parameters' if several else 'is a parameter'} that no forward uses",
@@ -96,5 +97,5 @@ class UnusedParameter(Rule):
                 why=f"parameters() and state_dict() include {'them' if several else 'it'}, but "
                 f"{'their' if several else 'its'} gradient stays None",
                 help="use it in forward, delete it, or freeze it with requires_grad=False",
-                seen=f"no gradient in {passes:,} passes while the module that owns it ran",
+                seen=seen,
             )

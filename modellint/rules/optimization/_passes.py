@@ -25,3 +25,19 @@ def holds(events: Events, kind: EventKind, key: int) -> bool:
 def settled(events: Events) -> bool:
     """Nothing in it is unknown."""
     return not any(e.kind is EventKind.UNKNOWN_CALL for e in events)
+
+
+def settled_for(events: Events, key: int) -> bool:
+    """Nothing in it that may concern an optimizer is unknown."""
+    return not holds(events, EventKind.UNKNOWN_CALL, key)
+
+
+def from_step(events: Events, key: int) -> Events:
+    """A pass that begins after the step of an optimizer and ends with its next one, the loop gone round."""
+    step = own_step(events, key)
+    return events if step is None else (*events[step + 1 :], *events[: step + 1])
+
+
+def clears(event: Event, key: int) -> bool:
+    """It clears the gradients of an optimizer, for sure."""
+    return event.kind is EventKind.ZERO_GRAD and event.sure and key in event.optimizers

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from modellint.facts.kept_graph import KeptGraph
-from modellint.rule import Category, Finding, Iterator, Rule
+from modellint.rule import Category, Finding, Iterator, Note, Rule, Span
 
 
 class LossKeptWithGraph(Rule):
     """Losses are kept as tensors, and each keeps the graph of its batch alive.
 
-    The graphs of 32 or more past steps are alive at once, and a garbage collection did not free them: `total += loss`,
-    `losses.append(loss)`.
+    A training loop that adds live tensors to what an earlier round left (`total += loss`, `losses.append(loss)`) and
+    never calls backward on it; in a run, graphs of 32 or more past steps that are alive at once.
 
     Memory grows with every batch, and freeing the chain in the end takes time or overflows the stack. The numbers
     themselves are right.
     """
 
     category = Category.PERFORMANCE
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -28,11 +28,9 @@ class LossKeptWithGraph(Rule):
     for _ in range(60):
         x, y = torch.randn(16, 4), torch.randn(16, 1)
         optimizer.zero_grad()
-        prediction = model(x)  # expect: loss-kept-with-graph
-        loss = nn.functional.mse_loss(prediction, y)
+        total += (loss := nn.functional.mse_loss(model(x), y))  # expect: loss-kept-with-graph
         loss.backward()
         optimizer.step()
-        total += loss
     """
     good = """
     import torch
@@ -44,8 +42,7 @@ class LossKeptWithGraph(Rule):
     for _ in range(60):
         x, y = torch.randn(16, 4), torch.randn(16, 1)
         optimizer.zero_grad()
-        prediction = model(x)
-        loss = nn.functional.mse_loss(prediction, y)
+        loss = nn.functional.mse_loss(model(x), y)
         loss.backward()
         optimizer.step()
         total += loss.item()
@@ -58,10 +55,24 @@ class LossKeptWithGraph(Rule):
     references = ("docs.pytorch.org/docs/stable/notes/faq.html", "github.com/pytorch/pytorch/issues/64586")
 
     def kept_graph(self, kept: KeptGraph) -> Iterator[Finding]:
+        if kept.keeper_place is not None:
+            yield self._kept_by(kept, kept.keeper_place)
+            return
         yield self.finding(
             at=kept.place,
             message=f"the graph behind `{kept.text}` stays alive after its step",
             label="a graph for every batch so far",
             why=f"the graphs of {kept.alive} past steps are alive at once: memory grows with every batch",
             help="keep numbers, not tensors: total += loss.item(), or losses.append(loss.detach())",
+        )
+
+    def _kept_by(self, kept: KeptGraph, place: Span) -> Finding:
+        """Code shows what keeps them."""
+        return self.finding(
+            at=place,
+            message=f"`{kept.keeper}` keeps the graph of every batch",
+            label="a tensor with its graph",
+            related=[Note(kept.place, f"the graph begins at `{kept.text}`")],
+            why="each tensor holds the graph of its batch, 1 more in every round: memory grows with every batch",
+            help="keep numbers, not tensors: add `.item()` or `.detach()` to what is kept",
         )

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from modellint.facts.training_loop import Event, EventKind, OptimizerRef
 from modellint.rule import Category, Finding, Iterator, Note, Rule, TrainingLoop
-from modellint.rules.optimization._passes import Events, backwards, own_step, settled
+from modellint.rules.optimization._passes import Events, backwards, from_step, own_step, settled, settled_for
 
 _ENDS = (EventKind.ZERO_GRAD, EventKind.UNKNOWN_CALL)
 
@@ -24,7 +24,7 @@ class MisplacedGradientClipping(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -59,12 +59,34 @@ class MisplacedGradientClipping(Rule):
     references = ("docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html",)
 
     def training_loop(self, loop: TrainingLoop) -> Iterator[Finding]:
+        if loop.framework is not None:
+            return
         for optimizer in loop.optimizers:
+            if loop.run is None:
+                yield from self._in_code(loop, optimizer)
+                continue
             for find in (_unused, _too_early):
                 pairs = [pair for events in loop.passes if (pair := find(events, optimizer.key)) is not None]
                 seen = loop.count(partial(_shows, find=find, key=optimizer.key))
                 if pairs and seen.times >= 2:
                     yield self._report(optimizer, *pairs[0], loop.evidence(seen))
+
+    def _in_code(self, loop: TrainingLoop, optimizer: OptimizerRef) -> Iterator[Finding]:
+        """No way through the loop clips where it counts; or micro-batches before the last one are clipped too."""
+        key = optimizer.key
+        stepping = [events for events in loop.passes if own_step(events, key) is not None]
+        if not loop.complete or not all(settled_for(events, key) for events in loop.passes):
+            return
+        pairs = [_unused(from_step(events, key), key) for events in stepping]
+        clipping = [pair for pair in pairs if pair is not None]
+        if clipping and len(clipping) == len(pairs):
+            yield self._report(optimizer, *clipping[0], {})
+            return
+        waiting = [events for events in loop.passes if own_step(events, key) is None]
+        for clip, backward in (pair for events in waiting if (pair := _between_steps(events, key)) is not None):
+            if any(event.kind is EventKind.CLIP and event.place == clip.place for one in stepping for event in one):
+                yield self._report(optimizer, clip, backward, {})
+                return
 
     def _report(self, optimizer: OptimizerRef, clip: Event, other: Event, evidence: dict[str, object]) -> Finding:
         unused = other.kind is EventKind.OPTIMIZER_STEP
@@ -106,5 +128,14 @@ def _too_early(events: Events, key: int) -> tuple[Event, Event] | None:
     return None
 
 
+def _between_steps(events: Events, key: int) -> tuple[Event, Event] | None:
+    """A clip in a pass of a micro-batch that neither steps nor clears: the next ones add to what was clipped."""
+    reached = backwards(events, key)
+    if not reached or any(event.kind is EventKind.ZERO_GRAD and key in event.optimizers for event in events):
+        return None
+    clip = next((event for event in events[reached[-1] :] if _clips(event, key)), None)
+    return (clip, events[reached[-1]]) if clip is not None else None
+
+
 def _clips(event: Event, key: int) -> bool:
-    return event.kind is EventKind.CLIP and key in event.optimizers
+    return event.kind is EventKind.CLIP and event.sure and key in event.optimizers

@@ -6,7 +6,7 @@ from functools import partial
 
 from modellint.facts.training_loop import EventKind
 from modellint.rule import Category, Finding, Iterator, Note, Rule, TrainingLoop
-from modellint.rules.optimization._passes import Events, holds, own_step, settled
+from modellint.rules.optimization._passes import Events, clears, holds, own_step, settled
 
 
 class MissingBackward(Rule):
@@ -19,7 +19,7 @@ class MissingBackward(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -57,19 +57,36 @@ class MissingBackward(Rule):
             key = optimizer.key
             idle = loop.count(partial(_idle, key=key))
             others = any(event.kind is EventKind.BACKWARD for events in loop.passes for event in events)
-            if idle.times < 2 or others:
+            if others or (idle.times < 2 if loop.run is not None else not _always_idle(loop, key)):
                 continue
-            events = next(events for events in loop.passes if _idle(events, key))
-            forward = next(event for event in events if event.kind is EventKind.FORWARD)
+            shows = _idle if loop.run is not None else _trains
+            events = next(one for one in loop.passes if own_step(one, key) is not None and shows(one, key))
+            forward = next(event for event in events if event.kind in (EventKind.FORWARD, EventKind.LOSS))
             yield self.finding(
                 at=events[own_step(events, key) or 0].place,
                 message=f"`{optimizer.text}` steps without any gradient: no backward comes before it",
                 label="skips every parameter",
-                related=[Note(forward.place, "the forward of which no loss is sent back")],
+                related=[Note(forward.place, "the loss of this is never sent back")],
                 why="all gradients are None at the step, and an optimizer skips parameters without a gradient",
                 help=f"call backward() on the loss before {optimizer.text}.step()",
                 evidence=loop.evidence(idle),
             )
+
+
+def _always_idle(loop: TrainingLoop, key: int) -> bool:
+    """Every pass with the step trains in all but backward, and nothing else runs unseen."""
+    stepping = [events for events in loop.passes if own_step(events, key) is not None]
+    if not stepping or not all(settled(events) for events in loop.passes):
+        return False
+    return all(_trains(events, key) for events in stepping)
+
+
+def _trains(events: Events, key: int) -> bool:
+    """Two of the three that belong to training: the model runs, a loss is computed, the gradients are cleared."""
+    forward = any(event.kind is EventKind.FORWARD and key in event.optimizers for event in events)
+    loss = any(event.kind is EventKind.LOSS for event in events)
+    cleared = any(clears(event, key) for event in events)
+    return forward + loss + cleared >= 2
 
 
 def _idle(events: Events, key: int) -> bool:

@@ -81,6 +81,8 @@ class MissingZeroGrad(Rule):
         notes = [Note(backward.place, "adds to the gradients of the batches before", order=1)]
         notes += [Note(event.place, "cleared here, outside of this loop") for event in outside]
         never = "not cleared in this loop, only outside of it" if outside else "never cleared"
+        if loop.when:
+            never = f"not cleared while {loop.when}"
         return self.finding(
             at=step.place,
             message=f"`{optimizer.text}` steps on gradients that are {never}",

@@ -16,7 +16,7 @@ class ParametersNotOptimized(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -85,6 +85,17 @@ class ParametersNotOptimized(Rule):
             label="does not get all parameters that train",
             related=[Note(part.place, f"`{part.name}` is defined here") for part in setup.missing[:4] if part.place],
             certainty=Certainty.LIKELY if head_only else Certainty.CERTAIN,
-            why=f"{setup.missing_values:,} values receive gradients in every pass and belong to no optimizer",
+            why=f"{setup.missing_values:,} {_unit(setup)} in every pass and belong{'s' if _one(setup) else ''} "
+            "to no optimizer",
             help=choice or f"pass all parameters of `{model}` to `{name}`, {parts} included",
         )
+
+
+def _one(setup: OptimizerSetup) -> bool:
+    return setup.missing_values == 1
+
+
+def _unit(setup: OptimizerSetup) -> str:
+    """What `missing_values` counts."""
+    unit = "value" if setup.counted else "layer"
+    return f"{unit} receives gradients" if _one(setup) else f"{unit}s receive gradients"

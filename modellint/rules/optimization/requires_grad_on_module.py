@@ -14,7 +14,7 @@ class RequiresGradOnModule(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -23,7 +23,7 @@ class RequiresGradOnModule(Rule):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.backbone = nn.Linear(8, 8)  # expect: requires-grad-on-module
+            self.backbone = nn.Linear(8, 8)
             self.head = nn.Linear(8, 1)
 
         def forward(self, x):
@@ -31,7 +31,7 @@ class RequiresGradOnModule(Rule):
 
 
     model = Net()
-    model.backbone.requires_grad = False
+    model.backbone.requires_grad = False  # expect: requires-grad-on-module
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(4):
         optimizer.zero_grad()
@@ -73,12 +73,14 @@ class RequiresGradOnModule(Rule):
         for flag in cls.flags:
             if flag.on_parameter or flag.attribute != "requires_grad" or flag.defined_by_class:
                 continue
-            state = "trainable" if flag.parameters and not flag.value else "frozen"
+            value = "..." if flag.value is None else flag.value
+            state = {True: "still frozen", False: "still trainable", None: "as before"}[flag.value]
+            count = "its parameters" if flag.parameters is None else f"{flag.parameters:,} of its parameters"
             yield self.finding(
                 at=flag.place,
-                message=f"`requires_grad = {flag.value}` on the module `{flag.owner}` has no effect",
+                message=f"`requires_grad = {value}` on the module `{flag.owner}` has no effect",
                 label="a module has no such switch: it is an ordinary attribute",
-                why=f"{flag.parameters:,} of its parameters are still {state}",
-                help=f"{flag.owner}.requires_grad_({flag.value})",
-                group=(cls.run.root if cls.run is not None else 0, flag.attribute, flag.value),
+                why=f"{count} are {state}",
+                help=f"{flag.owner}.requires_grad_({value})",
+                group=(cls.run.root, flag.attribute, flag.value) if cls.run is not None else None,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modellint.facts.module_class import StrayFlag
 from modellint.rule import Category, Finding, Iterator, ModuleClass, Rule
 
 
@@ -15,7 +16,7 @@ class RequiresGradTypo(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -24,7 +25,7 @@ class RequiresGradTypo(Rule):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.backbone = nn.Linear(8, 8)  # expect: requires-grad-typo
+            self.backbone = nn.Linear(8, 8)
             self.head = nn.Linear(8, 1)
 
         def forward(self, x):
@@ -33,7 +34,7 @@ class RequiresGradTypo(Rule):
 
     model = Net()
     for parameter in model.backbone.parameters():
-        parameter.require_grad = False
+        parameter.require_grad = False  # expect: requires-grad-typo
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(4):
         optimizer.zero_grad()
@@ -76,13 +77,21 @@ class RequiresGradTypo(Rule):
         for flag in cls.flags:
             if flag.attribute == "requires_grad" or flag.defined_by_class:
                 continue
-            state = "frozen" if flag.value else "trainable"
+            value = "..." if flag.value is None else flag.value
             yield self.finding(
                 at=flag.place,
-                message=f"`{flag.attribute} = {flag.value}` on `{flag.owner}` has no effect: "
-                "the name is `requires_grad`",
+                message=f"`{flag.attribute} = {value}` on `{flag.owner}` has no effect: the name is `requires_grad`",
                 label="the parameter is not switched" if flag.on_parameter else "its parameters are not switched",
-                why=f"it is still {state}" if flag.on_parameter else f"{flag.parameters:,} are still {state}",
-                help=f"requires_grad = {flag.value}" if flag.on_parameter else f"requires_grad_({flag.value})",
-                group=(cls.run.root if cls.run is not None else 0, flag.attribute, flag.value),
+                why=_why(flag),
+                help=f"requires_grad = {value}" if flag.on_parameter else f"requires_grad_({value})",
+                group=(cls.run.root, flag.attribute, flag.value) if cls.run is not None else None,
             )
+
+
+def _why(flag: StrayFlag) -> str:
+    state = {True: "still frozen", False: "still trainable", None: "as before"}[flag.value]
+    if flag.on_parameter:
+        return f"Python makes a new attribute: `{flag.owner}` is {state}"
+    if flag.parameters is None:
+        return f"Python makes a new attribute: its parameters are {state}"
+    return f"{flag.parameters:,} parameters are {state}"

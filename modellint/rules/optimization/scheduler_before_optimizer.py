@@ -16,7 +16,7 @@ class SchedulerBeforeOptimizer(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import warnings
     import torch
@@ -55,13 +55,13 @@ class SchedulerBeforeOptimizer(Rule):
     references = ("docs.pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate",)
 
     def training_loop(self, loop: TrainingLoop) -> Iterator[Finding]:
-        if not loop.start or loop.run is None:
+        if not loop.start or loop.framework is not None:
             return
         step = loop.start[-1]
         early = next((event for event in loop.start if event.kind is EventKind.SCHEDULER_STEP), None)
         if early is None or step.kind is not EventKind.OPTIMIZER_STEP:
             return
-        name = loop.optimizers[0].text
+        name = next(optimizer.text for optimizer in loop.optimizers if optimizer.key in step.optimizers)
         yield self.finding(
             at=early.place,
             message=f"`{early.text}` comes before the first step of `{name}`",
@@ -70,5 +70,5 @@ class SchedulerBeforeOptimizer(Rule):
             related=[Note(step.place, "the first step, with the second learning rate", order=2)],
             why="constructing a scheduler sets the first learning rate; this step replaces it before it was used",
             help=f"call `{early.text}` after the steps of `{name}` that it counts, at the end of the loop",
-            evidence={"times": 1, "watched": 1, "first_step": 0},
+            evidence={"times": 1, "watched": 1, "first_step": 0} if loop.run is not None else None,
         )

@@ -17,7 +17,7 @@ class StaleOptimizer(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -57,6 +57,8 @@ class StaleOptimizer(Rule):
         name, model = setup.optimizer.text, setup.model.text
         every = setup.foreign == setup.holds
         what = "only tensors" if every else f"{setup.foreign} tensors"
+        if not every and setup.run is None:
+            what = "layers" if setup.foreign > 1 else "a layer"
         parts = listing([f"`{part.name}`" for part in setup.missing], 4)
         yield self.finding(
             at=setup.place,
@@ -65,7 +67,17 @@ class StaleOptimizer(Rule):
             related=[
                 Note(part.place, f"`{part.name}` belongs to no optimizer") for part in setup.missing[:4] if part.place
             ],
-            why=f"{setup.foreign} of its {setup.holds} tensors never have a gradient, "
-            f"while {parts} receive gradients and belong to no optimizer",
+            why=_why(setup, parts),
             help=f"make `{name}` after the last change to `{model}`: layers replaced, converted, wrapped",
         )
+
+
+def _why(setup: OptimizerSetup, parts: str) -> str:
+    if setup.run is not None:
+        return (
+            f"{setup.foreign} of its {setup.holds} tensors never have a gradient, "
+            f"while {parts} receive gradients and belong to no optimizer"
+        )
+    layers = "1 layer that was" if setup.foreign == 1 else f"{setup.foreign} layers that were"
+    receive = "receives gradients and belongs" if len(setup.missing) == 1 else "receive gradients and belong"
+    return f"it still holds {layers} replaced, while {parts} {receive} to no optimizer"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from modellint.facts.training_loop import Event, EventKind, OptimizerRef
-from modellint.rule import Category, Finding, Iterator, Note, Rule, TrainingLoop
+from modellint.rule import Category, Certainty, Finding, Iterator, Note, Rule, TrainingLoop
 from modellint.rules.optimization._passes import Events
 
 
@@ -20,7 +20,7 @@ class UnscaledGradientClipping(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -64,7 +64,7 @@ class UnscaledGradientClipping(Rule):
             key = optimizer.key
             seen = loop.count(partial(_clip, key=key))
             pair = next((pair for events in loop.passes if (pair := _clip(events, key)) is not None), None)
-            if pair is not None and seen.times >= 2:
+            if pair is not None and loop.framework is None and (loop.run is None or seen.times >= 2):
                 yield self._report(loop, optimizer, *pair, loop.evidence(seen))
 
     def _report(
@@ -83,6 +83,7 @@ class UnscaledGradientClipping(Rule):
             related=[Note(backward.place, "makes scaled gradients", order=1)],
             why=why,
             help=f"call `scaler.unscale_({optimizer.text})` before it",
+            certainty=Certainty.CERTAIN if backward.sure and clip.sure else Certainty.LIKELY,
             evidence=evidence,
         )
 

@@ -15,7 +15,7 @@ class WrongParametersOptimized(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -58,6 +58,8 @@ class WrongParametersOptimized(Rule):
             at=setup.place,
             message=f"`{name}` holds the parameters of `{idle}`, but it is `{model}` that receives gradients",
             label=f"takes the parameters of `{idle}`",
-            why=f"none of its {setup.holds} tensors had a gradient at any step",
+            why=f"none of its {setup.holds} tensors had a gradient at any step"
+            if setup.run is not None
+            else f"no backward reaches `{idle}`: 0 of the parameters that `{name}` holds get a gradient",
             help=f"pass `{model}.parameters()` to `{name}`",
         )

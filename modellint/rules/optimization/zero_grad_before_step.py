@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from modellint.facts.training_loop import EventKind, OptimizerRef
 from modellint.rule import Category, Certainty, Finding, Iterator, Note, Rule, TrainingLoop
-from modellint.rules.optimization._passes import Events, backwards, own_step, settled
+from modellint.rules.optimization._passes import Events, backwards, clears, own_step, settled, settled_for
 
 
 class ZeroGradBeforeStep(Rule):
@@ -20,7 +20,7 @@ class ZeroGradBeforeStep(Rule):
     """
 
     category = Category.CORRECTNESS
-    sides = ("runtime",)
+    sides = ("source", "runtime")
     bad = """
     import torch
     from torch import nn
@@ -59,6 +59,9 @@ class ZeroGradBeforeStep(Rule):
         if not loop.complete or loop.framework is not None:
             return
         for optimizer in loop.optimizers:
+            if loop.run is None:
+                yield from self._in_code(loop, optimizer)
+                continue
             lost = loop.count(partial(_lost, key=optimizer.key))
             part = loop.count(partial(_lost_in_part, key=optimizer.key))
             watched = sum(count.times for count in loop.counts)
@@ -68,6 +71,18 @@ class ZeroGradBeforeStep(Rule):
             elif part.times >= 3 and part.times == watched:
                 events = next(events for events in loop.passes if _lost_in_part(events, optimizer.key))
                 yield self._report(loop, optimizer, events, whole=False, evidence=loop.evidence(part))
+
+    def _in_code(self, loop: TrainingLoop, optimizer: OptimizerRef) -> Iterator[Finding]:
+        """Every way to the step clears first; or every micro-batch does while the step waits."""
+        key = optimizer.key
+        stepping = [events for events in loop.passes if own_step(events, key) is not None and backwards(events, key)]
+        if stepping and all(_lost(events, key) for events in stepping):
+            yield self._report(loop, optimizer, stepping[0], whole=True, evidence={})
+            return
+        for one in loop.accumulations:
+            waits = one.optimizer == key and one.cleared and not one.framework and one.number != 1
+            if waits and stepping and all(settled_for(events, key) for events in loop.passes):
+                yield self._report(loop, optimizer, stepping[0], whole=False, evidence={})
 
     def _report(
         self, loop: TrainingLoop, optimizer: OptimizerRef, events: Events, *, whole: bool, evidence: dict[str, object]
@@ -94,7 +109,7 @@ def _lost(events: Events, key: int) -> bool:
     if step is None or not reached or reached[-1] > step:
         return False
     between = events[reached[-1] + 1 : step]
-    return settled(between) and any(e.kind is EventKind.ZERO_GRAD and key in e.optimizers for e in between)
+    return settled_for(between, key) and any(clears(event, key) for event in between)
 
 
 def _lost_in_part(events: Events, key: int) -> bool:

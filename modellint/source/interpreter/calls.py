@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 from modellint.facts.forward_use import SignKind
 from modellint.facts.training_loop import EventKind
+from modellint.source.interpreter import alias_notes, module_notes
 from modellint.source.interpreter.context_function import ContextFunction
 from modellint.source.interpreter.expressions import CallArguments, positional
+from modellint.source.interpreter.loop_order import gradient_set, note_handed
 from modellint.source.interpreter.machine import Frame, taints
+from modellint.source.interpreter.named_tuples import named_tuple_class
 from modellint.source.interpreter.python_builtins import BUILTIN_NAMES, PythonBuiltins
 from modellint.source.interpreter.records import CallTrace
 from modellint.source.interpreter.statements import RAISE
@@ -90,6 +93,12 @@ class Calls(PythonBuiltins):
     def unknown_call(self, function: Value, call: CallArguments, node: ast.AST) -> Value:
         raise NotImplementedError
 
+    def data_attribute(self, value: LoaderValue, name: str) -> Value:
+        raise NotImplementedError
+
+    def copied_data(self, value: Value) -> Value | None:
+        raise NotImplementedError
+
     def write_parameter(self, target: Value, index: Value | None, value: Value, node: ast.AST) -> None:
         raise NotImplementedError
 
@@ -147,15 +156,20 @@ class Calls(PythonBuiltins):
             return Unknown("a progress bar")
         if name in ("functools.partial", "functools.partialmethod") and call.positional:
             return PartialValue(call.positional[0], tuple(call.positional[1:]), dict(call.keywords))
+        if name == "dict.fromkeys" and len(call.positional) == 2:
+            return alias_notes.from_keys(self, call, node)
         if name in ("collections.OrderedDict", "collections.defaultdict"):
             return self._make_dict(call, node)
+        if name == "collections.namedtuple":
+            return named_tuple_class(call, node, self.file) or Unknown("a named tuple")
         if name == "itertools.chain":
             if call.positional and all(isinstance(v, ParametersOf) for v in call.positional):
                 parts = [v for v in call.positional if isinstance(v, ParametersOf)]
                 return ParametersOf(tuple(m for p in parts for m in p.modules), all(p.complete for p in parts))
             return IterationValue("chain", tuple(call.positional))
         if name in ("copy.deepcopy", "copy.copy") and call.positional:
-            return self.copy(call.positional[0], node) if name == "copy.deepcopy" else call.positional[0]
+            first = call.positional[0]
+            return self.copy(first, node) if name == "copy.deepcopy" else self.copied_data(first) or first
         if name in ("sys.exit", "os._exit"):
             return END_OF_PROGRAM
         if name == "dataclasses.field":
@@ -180,7 +194,7 @@ class Calls(PythonBuiltins):
             return sequence(
                 value.kind, tuple(self.copy(item, node) for item in value.items), value.complete, self.site(node)
             )
-        return value
+        return self.copied_data(value) or value
 
     def _copy_module(self, module: ModuleValue, node: ast.AST, known: dict[int, ModuleValue]) -> ModuleValue:
         copied = known.get(id(module))
@@ -211,6 +225,7 @@ class Calls(PythonBuiltins):
         ):
             self.not_followed(node, function.name, "the call chain is too deep or recursive")
             return self.unknown(node, "a call chain that is too deep", *call.values())
+        note_handed(self, function, call, node)  # type: ignore[arg-type]
         body = function.node
         for decorator in function.decorators:
             if isinstance(decorator, External) and decorator.name in _CONTEXT_MANAGERS:
@@ -318,7 +333,9 @@ class Calls(PythonBuiltins):
                 if call.open:
                     bound[name] = Unknown("a starred argument")
                 elif index >= first_default:
-                    bound[name] = function.defaults[index - first_default]
+                    bound[name] = given = function.defaults[index - first_default]
+                    if type(given) is ModuleValue and given.site is not None:
+                        alias_notes.note_default(self, given, receiver, given.site)
                 else:
                     bound[name] = Unknown(f"no argument for `{name}`")
         for argument in arguments.kwonlyargs:
@@ -415,8 +432,8 @@ class Calls(PythonBuiltins):
             known = value.attrs.get(name)
             if known is not None:
                 return known
-        if isinstance(value, LoaderValue) and name == "dataset" and value.dataset is not None:
-            return value.dataset
+        if isinstance(value, LoaderValue):
+            return self.data_attribute(value, name)
         return Method(value, name)
 
     @staticmethod
@@ -464,18 +481,21 @@ class Calls(PythonBuiltins):
 
     def set_attribute(self, target: Value, name: str, value: Value, node: ast.AST) -> None:
         """`target.name = value`."""
+        if name[:1] == "r" and module_notes.is_flag(name):
+            module_notes.note_flag(self, target, name, value, node)
         if name == "requires_grad" and isinstance(target, ParameterValue):
             for module, parameter in target.targets:
                 self.put(module.state, f"frozen:{parameter}", self.truth(value) is False)
         elif name == "requires_grad" and isinstance(target, Tensor | Unknown) and self.truth(value):
             self.records.gradient_functions.add(self.frame.function.node if self.frame.function is not None else None)
         elif name == "grad" and isinstance(target, ParameterValue | Unknown):
-            modules = tuple(m for m, _ in target.targets) if isinstance(target, ParameterValue) else ()
-            self.event(EventKind.ZERO_GRAD, node, modules=modules, everything=not modules)
+            gradient_set(self, target, value, node)  # type: ignore[arg-type]
         elif isinstance(target, ModuleValue):
             self.set_module_attribute(target, name, value, node)
-        elif isinstance(target, (ObjectValue | LibraryObject, ClassValue)):
+        elif isinstance(target, (ObjectValue | LibraryObject | LoaderValue, ClassValue)):
             self.put(target.attrs, name, value)
+            if name.endswith(("transform", "transforms")):
+                self.records.data.writes.append((target, name, value, self.site(node)))
         elif isinstance(target, ParameterValue | Tensor):
             self.write_parameter(target, None, value, node) if name == "data" else None
         elif isinstance(target, Unknown):
@@ -495,6 +515,8 @@ class Calls(PythonBuiltins):
             else:
                 self.put(target.items, ("unknown key", id(node)), value)
                 self.put(target.box, "complete", False)
+            if isinstance(value, ClassValue | FunctionValue) and self.frame.function is not None:
+                self.put(target.box, "registry", True)  # other files may enter more
             self.note_first(target.box, value, node)
             self._collected(target, value, node)
         elif isinstance(target, SequenceValue):

@@ -24,6 +24,7 @@ from modellint.source.interpreter.values import (
     Key,
     Method,
     ModuleValue,
+    Nature,
     ObjectValue,
     OptimizerValue,
     PartialValue,
@@ -119,10 +120,14 @@ class Conditions(Expressions):
             left = right
         if outcome is None:
             forwards, losses = taints(values)
+            if forwards and len(values) == 2 and not self.forwards:
+                self.records.data.comparisons.append((self.site(node), values[0], values[1], self.loops))
             if forwards and not isinstance(node.ops[0], ast.Is | ast.IsNot | ast.In | ast.NotIn):
                 self.sign(forwards, SignKind.METRIC, node)
+            if forwards:
+                self.compared(node, values)
             if any(isinstance(value, Tensor) for value in values):
-                self._comparison = Tensor(forwards=forwards, losses=losses, comparison=True)
+                self._comparison = Tensor(forwards=forwards, losses=losses, comparison=True, nature=Nature(whole=True))
             else:
                 self._comparison = Unknown("a comparison", forwards, losses)
         return outcome, key if len(node.ops) == 1 else None, positive

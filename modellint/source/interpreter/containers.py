@@ -9,6 +9,7 @@ from modellint.facts.loss_use import OutputKind
 from modellint.source.interpreter.conditions import Conditions
 from modellint.source.interpreter.expressions import SAMPLE, UNROLL, not_none, positional
 from modellint.source.interpreter.machine import taints
+from modellint.source.interpreter.named_tuples import as_tuple
 from modellint.source.interpreter.values import (
     BoundMethod,
     Cells,
@@ -104,6 +105,8 @@ class Containers(Conditions):
         """`value[index]`."""
         if isinstance(value, Choice):
             return self.choose([lambda o=o: self.get_item(o, index, node) for o in not_none(value)])  # type: ignore[misc]
+        if isinstance(value, ObjectValue):
+            value = as_tuple(value) or value
         if isinstance(value, SequenceValue):
             return self._sequence_item(value, index, node)
         if isinstance(value, DictValue):
@@ -112,6 +115,8 @@ class Containers(Conditions):
                 if known is not None:
                     return known
                 return self.unknown(node, "a key that is not there", *value.items.values())
+            if value.box.get("registry"):
+                return self.unknown(node, "an entry of a registry", *value.items.values())
             return self._any_of(list(value.items.values()), node)
         if isinstance(value, ModuleValue):
             return self._module_item(value, index, node)
@@ -227,6 +232,8 @@ class Containers(Conditions):
 
     def iterate(self, value: Value, node: ast.AST) -> tuple[bool, list[Value]]:
         """The elements of an iteration: all of them (True), or a few that stand for all (False)."""
+        if isinstance(value, ObjectValue):
+            value = as_tuple(value) or value
         if isinstance(value, SequenceValue):
             items = list(value.items)
             if value.complete and len(items) <= UNROLL:

@@ -70,6 +70,8 @@ class Definitions(Loops):
         for keyword in node.keywords:
             self.eval(keyword.value)
         decorators = [self.eval(decorator) for decorator in node.decorator_list]
+        if decorators:
+            self.class_decorated(node, decorators)
         frame = self.frame
         outer = frame.scope
         scope = Scope({}, outer, self.file)

@@ -16,20 +16,27 @@ import ast
 from collections.abc import Callable
 
 from modellint.facts.forward_use import Mode
+from modellint.source.interpreter.clocks import Clocks
 from modellint.source.interpreter.expressions import CallArguments, positional
+from modellint.source.interpreter.flow import Flow
+from modellint.source.interpreter.freezing import Freezing
+from modellint.source.interpreter.gradients import Gradients
 from modellint.source.interpreter.machine import Frame, Mark, OutOfBudget
-from modellint.source.interpreter.value_methods import ValueMethods
+from modellint.source.interpreter.shapes import Shapes
+from modellint.source.interpreter.state_dicts import StateDicts
 from modellint.source.interpreter.values import (
     ClassValue,
     External,
     FunctionValue,
     ModeEntry,
     ModuleValue,
+    Nature,
     OptimizerValue,
     Tensor,
     Unknown,
     Value,
 )
+from modellint.source.interpreter.weights import Weights
 from modellint.source.project import SourceFile
 from modellint.source.torch_api.layers import LAYERS
 from modellint.source.torch_api.losses import LOSSES
@@ -37,7 +44,7 @@ from modellint.source.torch_api.names import canonical
 from modellint.source.torch_api.optimizers import OPTIMIZERS
 
 
-class Interpreter(ValueMethods):
+class Interpreter(Shapes, Gradients, StateDicts, Freezing, Weights, Flow, Clocks):
     """The whole machine. `run_file` is its entry point."""
 
     # ---------------------------------------------------------------- entry points
@@ -132,9 +139,8 @@ class Interpreter(ValueMethods):
         if is_forward and isinstance(receiver, ModuleValue):
             self._bounded(file, function.node, self._share, lambda: self.call_module(receiver, call, function.node))
         else:
-            self._bounded(
-                file, function.node, self._share, lambda: self.call_function(function, receiver, call, function.node)
-            )
+            run = self.as_it_is_driven(function, receiver, call)
+            self._bounded(file, function.node, self._share, run)
         self.take(mark)
 
     def _parameter(self, function: FunctionValue, argument: ast.arg, tensor: bool) -> Value:
@@ -156,7 +162,7 @@ class Interpreter(ValueMethods):
             if isinstance(kind, External):
                 name = canonical(kind.name)
                 if name == "torch.Tensor":
-                    return Tensor()
+                    return Tensor(nature=Nature(known=True))
                 if name in OPTIMIZERS or name == "torch.optim.Optimizer":
                     short = name.rpartition(".")[2]
                     return OptimizerValue(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from modellint.facts.forward_use import Mode, SignKind
 from modellint.facts.loss_use import OutputKind
+from modellint.source.interpreter import alias_notes, module_notes
 from modellint.source.interpreter.machine import Holds, Machine, taints
 from modellint.source.interpreter.values import (
     FALSE,
@@ -17,6 +18,7 @@ from modellint.source.interpreter.values import (
     Cells,
     Choice,
     ClassValue,
+    ClockValue,
     Const,
     DictValue,
     FunctionValue,
@@ -130,6 +132,9 @@ class Expressions(Machine):
     def builtin(self, name: str) -> Value | None:
         raise NotImplementedError
 
+    def time_taken(self, start: ClockValue, end: Value, node: ast.AST) -> None:
+        raise NotImplementedError
+
     def iterate(self, value: Value, node: ast.AST) -> tuple[bool, list[Value]]:
         raise NotImplementedError
 
@@ -140,6 +145,12 @@ class Expressions(Machine):
         raise NotImplementedError
 
     def decide(self, test: ast.AST, taken: bool, *dead: ast.AST) -> None:
+        raise NotImplementedError
+
+    def compared(self, node: ast.Compare, values: Sequence[Value]) -> None:
+        raise NotImplementedError
+
+    def loss_scaled(self, node: ast.AST, op: ast.operator, left: Value, right: Value) -> None:
         raise NotImplementedError
 
     # ---------------------------------------------------------------- dispatch
@@ -247,6 +258,7 @@ class Expressions(Machine):
                 return sequence(left.kind, left.items + right.items, left.complete and right.complete, self.site(node))
             if isinstance(op, ast.Mult) and isinstance(right, Const | Unknown | RangeValue):
                 count = right.value if isinstance(right, Const) else None
+                alias_notes.note_repeated(self, "multiplied", node, left.items, count if type(count) is int else None)
                 if isinstance(count, int) and 0 <= count <= UNROLL:
                     return sequence(left.kind, left.items * count, left.complete, self.site(node))
                 return sequence(left.kind, left.items * SAMPLE, False, self.site(node))
@@ -254,6 +266,12 @@ class Expressions(Machine):
             return ParametersOf(left.modules + right.modules, left.complete and right.complete)
         if isinstance(left, Tensor) or isinstance(right, Tensor):
             return self._tensor_operation(node, op, left, right)
+        if isinstance(left, ParameterValue) or isinstance(right, ParameterValue):
+            result = module_notes.note_operation(self, node, left, right)
+            if result is not None:
+                return result
+        if type(right) is ClockValue and isinstance(op, ast.Sub):
+            self.time_taken(right, left, node)
         return self.unknown(node, "an operation on unknown values", left, right)
 
     def _constant_operation(self, node: ast.AST, op: ast.operator, left: Any, right: Any) -> Value:
@@ -281,6 +299,17 @@ class Expressions(Machine):
         first = tensors[0]
         device = first.device if all(t.device == first.device for t in tensors) else None
         result = Tensor(forwards=forwards, losses=losses, device=device, model=first.model, model_site=first.model_site)
+        result.nature.known = any(t.nature.known for t in tensors)
+        if isinstance(op, ast.Add | ast.Sub):
+            result.nature.signed = len(tensors) == 2 and all(t.nature.signed for t in tensors)
+        elif (isinstance(op, ast.Mult | ast.Div) and isinstance(left, Const | Tensor) and isinstance(right, Const)) or (
+            isinstance(op, ast.Mult) and isinstance(left, Const)
+        ):
+            result.nature.signed = first.nature.signed
+        result.scaler = next((t.scaler for t in tensors if t.scaler is not None), None)
+        result.weighed = bool(losses) and (not isinstance(op, ast.Add | ast.Sub) or any(t.weighed for t in tensors))
+        if losses:
+            self.loss_scaled(node, op, left, right)
         if (
             len(tensors) == 1
             and isinstance(left, Const | Unknown | Tensor)
@@ -307,7 +336,10 @@ class Expressions(Machine):
         if isinstance(node.op, ast.Not):
             decided, _, _ = self.condition(node)
             return Unknown("a condition") if decided is None else const(decided)
-        value = self.eval(node.operand)
+        return self.unary_operation(node, self.eval(node.operand))
+
+    def unary_operation(self, node: ast.UnaryOp, value: Value) -> Value:
+        """`-value`."""
         if isinstance(value, Const) and isinstance(value.value, int | float):
             if isinstance(node.op, ast.USub):
                 return const(-value.value)
@@ -407,6 +439,8 @@ class Expressions(Machine):
         items: list[Value] = []
         complete = self._in_own_scope(node.generators, lambda: items.append(self.eval(node.elt)))
         kind = "set" if isinstance(node, ast.SetComp) else "list"
+        if len(items) > 1 and type(items[0]) is ModuleValue and items[0] is items[1] and isinstance(node.elt, ast.Name):
+            alias_notes.note_repeated(self, "comprehension", node, items[:1], len(items) if complete else None)
         return sequence(kind, tuple(items), complete, self.site(node))
 
     def _dict_comprehension(self, node: ast.DictComp) -> Value:

@@ -38,6 +38,12 @@ from modellint.source.torch_api.names import canonical
 class Forward(Layers):
     """Runs forwards."""
 
+    called_wrapper: ModuleValue | None = None
+    """The wrapper whose call is running."""
+
+    def note_ranks(self, record: ForwardRecord, module: ModuleValue) -> None:
+        raise NotImplementedError
+
     def call_module(self, module: ModuleValue, call: CallArguments, node: ast.AST, direct: bool = False) -> Value:
         """`module(...)`: one forward."""
         self.tick(2)
@@ -49,7 +55,11 @@ class Forward(Layers):
             return self.call_loss(module, None, call, node)
         if module.state.get("wrapped") is not None:
             wrapped = module.state["wrapped"]
-            return self.call_module(wrapped, call, node, direct)
+            outer, self.called_wrapper = self.called_wrapper, module
+            try:
+                return self.call_module(wrapped, call, node, direct)
+            finally:
+                self.called_wrapper = outer
         if self.forwards:
             return self._nested_forward(module, call, node)
         owner = self._method_around(module)
@@ -58,6 +68,9 @@ class Forward(Layers):
         if module.cls is None and module.spec is not None and not (module.is_container or module.spec.parametric):
             return self._layer(module, call, node)
         return self._root_forward(module, call, node)
+
+    def forward_ended(self, record: ForwardRecord, frame: ForwardFrame) -> None:
+        """A forward has run: what it called is in its frame."""
 
     def _method_around(self, module: ModuleValue) -> Frame | None:
         """The outermost running method of a module that contains this one: `encode()` called from a loop."""
@@ -68,6 +81,8 @@ class Forward(Layers):
             if owner is not None and not owner.constructing and frame.site is not None:
                 if any(part is module for part in owner.walk_values()):
                     return frame
+                if isinstance(module.attrs, Cells) and module.attrs.born > frame.mark[1]:
+                    return frame  # the method has built the layer itself
         return None
 
     def _forward_in_method(self, frame: Frame, module: ModuleValue, call: CallArguments, node: ast.AST) -> Value:
@@ -101,6 +116,7 @@ class Forward(Layers):
             self.forwards.pop()
             self.trace = trace
         record.mode_dependent = self._mode_dependent(owner, forward)
+        self.forward_ended(record, forward)
         if isinstance(result, Tensor):
             kind = result
             tagged = self.tag(result, record, owner, frame.site.node)
@@ -133,6 +149,7 @@ class Forward(Layers):
             self.forwards.pop()
             self.trace = trace
         record.mode_dependent = self._mode_dependent(module, frame)
+        self.forward_ended(record, frame)
         if frame.moves_input:
             record.input_device = record.model_device = None
         if module.forward_runs < 2:
@@ -153,7 +170,7 @@ class Forward(Layers):
         device = module.state.get("device", UNMOVED if self._made_here(module) else None)
         if module.state.get("scattered") or (device is UNMOVED and self._moved_in_part(module)):
             device = None  # DataParallel moves each batch itself; a part that was moved before takes the rest along
-        return ForwardRecord(
+        record = ForwardRecord(
             site=self.site(node), model=module, text=text.removesuffix(".forward"),
             modes=module.state.get("modes", frozenset()),
             grad=grad, grad_site=grad_site, assumed=self.assumptions(), branches=self.path, functions=functions,
@@ -163,6 +180,8 @@ class Forward(Layers):
             mode_dependent=(), loops=self.loops,
             function=self.frame.function.node if self.frame.function is not None else None,
         )  # fmt: skip
+        self.note_ranks(record, module)
+        return record
 
     def _moved_in_part(self, module: ModuleValue) -> bool:
         return self.flow.get("default_device") is not None or any(
@@ -265,6 +284,26 @@ class Forward(Layers):
                 result.trail = Trail(self.site(node), text, returned, returned.length + 1)
             result.origin = None
             return result
+        if isinstance(value, SequenceValue | DictValue | Choice | ObjectValue):
+            if id(value) in self._tagging:
+                return value  # `losses["all"] = losses`
+            self._tagging.add(id(value))
+            try:
+                return self._tag_parts(value, record, module, node)
+            finally:
+                self._tagging.discard(id(value))
+        if isinstance(value, Const):
+            return value
+        forwards, losses = taints((value,))
+        return Unknown("the result of a model", forwards | {record}, losses)
+
+    def _tag_parts(
+        self,
+        value: SequenceValue | DictValue | Choice | ObjectValue,
+        record: ForwardRecord,
+        module: ModuleValue,
+        node: ast.AST,
+    ) -> Value:
         if isinstance(value, SequenceValue):
             items = tuple(self.tag(item, record, module, node) for item in value.items)
             return sequence(value.kind, items, value.complete, value.site)
@@ -276,13 +315,8 @@ class Forward(Layers):
             )
         if isinstance(value, Choice):
             return Choice(tuple(self.tag(option, record, module, node) for option in value.options))
-        if isinstance(value, ObjectValue):
-            attrs = {name: self.tag(item, record, module, node) for name, item in value.attrs.items()}
-            return ObjectValue(value.cls, value.site, Cells(attrs))
-        if isinstance(value, Const):
-            return value
-        forwards, losses = taints((value,))
-        return Unknown("the result of a model", forwards | {record}, losses)
+        attrs = {name: self.tag(item, record, module, node) for name, item in value.attrs.items()}
+        return ObjectValue(value.cls, value.site, Cells(attrs))
 
     def _run_forward(self, module: ModuleValue, call: CallArguments, node: ast.AST) -> Value:
         forward = module.cls.lookup("forward") if module.cls is not None else None
@@ -318,6 +352,9 @@ class Forward(Layers):
             return self._layer(module, call, node)
         forwards, losses = taints(call.values())
         if module.known_library is not None:
+            for value in call.positional:
+                if isinstance(value, Tensor):
+                    value.nature.known = True
             return Tensor(
                 forwards=forwards, losses=losses, producer=module.key, producer_text=f"output of {module.name}"
             )

@@ -18,6 +18,7 @@ from modellint.source.interpreter.values import (
     Choice,
     Const,
     ModuleValue,
+    Nature,
     Tensor,
     Trail,
     Unknown,
@@ -52,7 +53,9 @@ class Layers(ModuleMethods):
             value = self.join([o for o in value.options if not (isinstance(o, Const) and o.value is None)] or [NONE])
         tensor = value if isinstance(value, Tensor) else None
         family = spec.family
-        forwards, losses = taints((value,))
+        forwards, losses = taints(call.values())  # of a hidden state or a query too
+        if tensor is not None:
+            tensor.nature.known = True  # what a layer takes is a tensor
         self._note_call(module, tensor, node)
         if family in _TRANSPARENT_FAMILIES or spec.output == "transparent":
             return self.through(value, node, short_text(module))
@@ -60,6 +63,7 @@ class Layers(ModuleMethods):
             dim = module.arguments.get("dim")
             return self.activated(value, spec.output, node, short_text(module), dim)
         result = Tensor(forwards=forwards, losses=losses, device=tensor.device if tensor else None)
+        result.nature.known = True
         if family in ("activation", "pool", "rrelu") and not spec.parametric:
             if tensor is not None:
                 result.producer, result.producer_text = tensor.producer, tensor.producer_text
@@ -131,6 +135,7 @@ class Layers(ModuleMethods):
         forwards, losses = taints((value,))
         tensor = value if isinstance(value, Tensor) else Tensor(forwards=forwards, losses=losses)
         result = copied_tensor(tensor)
+        result.nature = Nature(known=True)
         kind = _KINDS.get(output, OutputKind.UNKNOWN)
         if kind is OutputKind.PROBABILITIES and tensor.kind is OutputKind.UNKNOWN and tensor.comparison:
             kind = OutputKind.UNKNOWN

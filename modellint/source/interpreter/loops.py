@@ -12,6 +12,7 @@ from modellint.source.interpreter.values import (
     Const,
     RangeValue,
     Unknown,
+    Value,
 )
 
 
@@ -30,6 +31,9 @@ def _counters(node: ast.stmt) -> tuple[str, ...]:
 
 class Loops(Statements):
     """Runs loops."""
+
+    def note_iterated(self, record: LoopRecord, value: Value) -> None:
+        raise NotImplementedError
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -55,7 +59,7 @@ class Loops(Statements):
         if not elements:
             return self.run_block(node.orelse)
         rounds: list[Callable[[], None]] = [lambda e=e: self.assign(node.target, e) for e in elements]  # type: ignore[misc]
-        end = self._rounds(node, rounds, node.body, exact)
+        end = self._rounds(node, rounds, node.body, exact, counted=isinstance(iterated, RangeValue), iterated=iterated)
         if end is None and node.orelse:
             end = self.run_block(node.orelse)
         return end
@@ -80,12 +84,22 @@ class Loops(Statements):
         return self._rounds(node, [lambda: None, again], node.body, exact=False)
 
     def _rounds(
-        self, node: ast.stmt, starts: Sequence[Callable[[], None]], body: list[ast.stmt], exact: bool
+        self,
+        node: ast.stmt,
+        starts: Sequence[Callable[[], None]],
+        body: list[ast.stmt],
+        exact: bool,
+        counted: bool = False,
+        iterated: Value | None = None,
     ) -> str | None:
         parent = next((loop for loop in reversed(self.loops) if isinstance(loop, LoopRecord)), None)
         record = LoopRecord(self.site(node), [], parent, self.trace)
         counters = () if exact else _counters(node)
         record.framework = self.framework()
+        record.counted = counted
+        record.path = self.path
+        if iterated is not None:
+            self.note_iterated(record, iterated)
         outer_trace, outer_loops, path = self.trace, self.loops, self.path
         position = len(outer_trace)
         self.loops = (*outer_loops, record)

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from modellint.facts.loss_use import OutputKind
+from modellint.source.interpreter.flow_nodes import joined_node
+from modellint.source.interpreter.reach import joined_reach
 from modellint.source.interpreter.records import (
     Alternatives,
     Assumed,
@@ -30,7 +32,9 @@ from modellint.source.interpreter.records import (
     LossRecord,
     Records,
 )
+from modellint.source.interpreter.sizes import joined_sizes
 from modellint.source.interpreter.values import (
+    NAMED_TUPLE,
     Cells,
     Choice,
     Const,
@@ -39,6 +43,8 @@ from modellint.source.interpreter.values import (
     Key,
     LibraryObject,
     ModuleValue,
+    Nature,
+    ObjectValue,
     ParameterValue,
     Scope,
     SequenceValue,
@@ -138,6 +144,10 @@ class Machine:
         self.loops: tuple[object, ...] = ()
         self.loop_exits: list[tuple[Mark, list[tuple[str, Changes]], int]] = []
         self.file: SourceFile = None  # type: ignore[assignment]
+        self._tagging: set[int] = set()
+        """Containers whose parts are being marked: one may hold itself."""
+        self.waits = 0
+        """How often something waited, or may have waited, for an accelerator."""
         self._branch_ids = 0
         self._keys = 0
 
@@ -285,7 +295,11 @@ class Machine:
         return self._branch_ids
 
     def arms(
-        self, runs: Sequence[Callable[[], str | None]], conditions: Sequence[Holds], conditional: bool = True
+        self,
+        runs: Sequence[Callable[[], str | None]],
+        conditions: Sequence[Holds],
+        conditional: bool = True,
+        test: object = None,
     ) -> str | None:
         """Run exclusive arms from the same state and join those that fall through.
 
@@ -321,7 +335,7 @@ class Machine:
         finally:
             self.undecided -= 1
             if any(items or end for items, end in arms):
-                trace.append(Alternatives(arms))
+                trace.append(Alternatives(arms, conditions, test))
         if not alive:
             return outcomes[0] or "return"
         if len(alive) == 1 and len(runs) > 1:
@@ -437,7 +451,26 @@ def taints(values: Iterable[Value], depth: int = 3) -> tuple[frozenset[ForwardRe
             more_forwards, more_losses = taints(parts, depth - 1)
             forwards |= more_forwards
             losses |= more_losses
+        elif depth and kind is ObjectValue and NAMED_TUPLE in value.cls.library_bases:  # type: ignore[attr-defined]
+            more_forwards, more_losses = taints(value.attrs.values(), depth - 1)  # type: ignore[attr-defined]
+            forwards |= more_forwards
+            losses |= more_losses
     return forwards, losses
+
+
+def joined_nature(natures: Sequence[Nature]) -> Nature:
+    """What holds of each of these."""
+    first = natures[0]
+    if all(nature is first for nature in natures):
+        return first
+    result = Nature(
+        all(nature.known for nature in natures),
+        all(nature.whole for nature in natures),
+        first.formula if len({nature.formula for nature in natures}) == 1 else None,
+        first.padding if len({nature.padding for nature in natures}) == 1 else None,
+    )
+    result.signed = all(nature.signed for nature in natures)
+    return result
 
 
 def join_tensors(tensors: Sequence[Tensor]) -> Tensor:
@@ -462,4 +495,10 @@ def join_tensors(tensors: Sequence[Tensor]) -> Tensor:
         model=first.model if all(t.model is first.model for t in tensors) else None,
         model_site=first.model_site if all(t.model is first.model for t in tensors) else None,
         text=first.text,
+        node=joined_node([t.node for t in tensors]),
+        sizes=joined_sizes([t.sizes for t in tensors]),
+        reach=joined_reach([t.reach for t in tensors]),
+        nature=joined_nature([t.nature for t in tensors]),
+        scaler=first.scaler if all(t.scaler is first.scaler for t in tensors) else None,
+        weighed=any(t.weighed for t in tensors),
     )

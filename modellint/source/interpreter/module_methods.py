@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from modellint.facts.forward_use import Mode
 from modellint.facts.training_loop import EventKind
+from modellint.source.interpreter import alias_notes, module_notes
 from modellint.source.interpreter.expressions import CallArguments, positional
 from modellint.source.interpreter.modules import MODULE_LIMIT, Modules
 from modellint.source.interpreter.records import (
@@ -94,6 +95,10 @@ class ModuleMethods(Modules):
                 self.put(part.state, "frozen", frozen)
             return module
         if name == "load_state_dict":
+            alias_notes.note_self_load(self, module, first, node)
+            assign = call.get(2, "assign")
+            if isinstance(assign, Const) and assign.value is True:
+                module_notes.untie(self, module, node)
             for _, part in module.walk():
                 for key in [key for key in part.state if key.startswith("fill:")]:
                     self.put(part.state, key, FillRecord(self.site(node), "", None, None, None))
@@ -120,6 +125,9 @@ class ModuleMethods(Modules):
     def _move_by_method(self, module: ModuleValue, name: str, call: CallArguments, node: ast.AST) -> Value:
         if name == "cuda":
             self.move_module(module, DeviceMove("cuda", None, True), node)
+        elif name == "to_empty":
+            module_notes.untie(self, module, node)
+            self.move_module(module, self.device_of(call.get(0, "device")), node)
         elif name == "cpu":
             self.move_module(module, DeviceMove("cpu", None, False), node)
         elif name == "to":
@@ -162,6 +170,8 @@ class ModuleMethods(Modules):
             else:
                 self.set_module_attribute(module, attribute.value, value, node)
                 module.element_sites[attribute.value] = self.site(node)
+                if name == "register_buffer":
+                    module.state.setdefault("buffers", set()).add(attribute.value)
         else:
             module.reads.add("*")
             self.put(module.attrs, f"?{len(module.attrs)}", value)

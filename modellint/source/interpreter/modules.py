@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from modellint.facts.forward_use import Mode
 from modellint.facts.training_loop import EventKind
+from modellint.source.interpreter import alias_notes, module_notes
 from modellint.source.interpreter.contexts import Contexts
 from modellint.source.interpreter.expressions import CallArguments
 from modellint.source.interpreter.records import (
@@ -31,6 +32,7 @@ from modellint.source.interpreter.values import (
     Method,
     ModeEntry,
     ModuleValue,
+    ParametersOf,
     ParameterValue,
     RangeValue,
     SequenceValue,
@@ -42,6 +44,7 @@ from modellint.source.interpreter.values import (
 )
 from modellint.source.torch_api.frameworks import framework_of
 from modellint.source.torch_api.layers import LAYERS
+from modellint.source.torch_api.library_layers import LIBRARY_LAYERS, RENAMED
 from modellint.source.torch_api.module_methods import MODULE_METHODS
 from modellint.source.torch_api.names import canonical
 
@@ -84,6 +87,8 @@ class Modules(Contexts):
         module.state["super"] = "absent"
         self.records.constructions.append(record)
         module.state["construction"] = record
+        if self.forwards:
+            module_notes.note_built(self, module, node)
         module.constructing = True
         init = cls.lookup("__init__")
         try:
@@ -116,10 +121,15 @@ class Modules(Contexts):
 
     def construct_layer(self, name: str, call: CallArguments, node: ast.AST) -> ModuleValue:
         """An instance of a torch layer."""
-        spec = LAYERS[name]
-        module = ModuleValue(self.new_key(), name, None, self.site(node), spec, call.bound(spec.signature))
+        spec = LAYERS.get(name) or LIBRARY_LAYERS[name]
+        arguments = {RENAMED.get(key, key): value for key, value in call.bound(spec.signature).items()}
+        module = ModuleValue(self.new_key(), name, None, self.site(node), spec, arguments)
         module.call = call
         module.complete = not call.open
+        if self.forwards:
+            module_notes.note_built(self, module, node)
+        if "momentum" in module.arguments:
+            self.records.module_notes.norms.append(module)
         self._start_mode(module)
         if module.is_container:
             self._fill_container(module, call, node)
@@ -141,6 +151,7 @@ class Modules(Contexts):
         if is_sequential and not (len(values) == 1 and isinstance(values[0], DictValue)):
             for index, (value, value_node) in enumerate(zip(values, nodes, strict=True)):
                 self._add_child(module, str(index), value, value_node)
+            alias_notes.note_filled(self, module)
             return
         if not values:
             return
@@ -152,6 +163,7 @@ class Modules(Contexts):
                 self._add_child(module, str(key), item, node)
             if not value.box["complete"]:
                 module.complete = False
+            alias_notes.note_filled(self, module)
             return
         exact, items = self.iterate(value, node)
         if not exact:
@@ -161,6 +173,7 @@ class Modules(Contexts):
                 self._add_child(module, str(item.items[0].value), item.items[1], node)
             else:
                 self._add_child(module, str(len(module.attrs)), item, node)
+        alias_notes.note_filled(self, module)
 
     def _add_child(self, module: ModuleValue, name: str, value: Value, node: ast.AST) -> None:
         self.put(module.attrs, name, value)
@@ -266,8 +279,10 @@ class Modules(Contexts):
         elif isinstance(value, ParameterValue):
             self._note_registration(module, name, node)
             if not value.targets:
+                self.records.module_notes.registered[id(value)] = value
+                module.element_sites[name] = self.site(node)
                 value = ParameterValue(
-                    ((module, name),), value.dimensions, value.fill, value.random, value.elements, name=name
+                    ((module, name),), value.dimensions, value.fill, value.random, value.elements, value.trainable, name
                 )
                 if value.fill is not None or value.random:
                     self.fill(value, value.fill, node)
@@ -275,11 +290,14 @@ class Modules(Contexts):
             for owner, _ in value.targets:
                 if owner is not module:
                     owner.state["tied"] = module.state["tied"] = True
+            module_notes.note_tie(self, module, name, value, node)
             self.fill(ParameterValue(((module, name),)), value.fill, node)
         if isinstance(value, SequenceValue | DictValue):
             module.element_sites[name] = self.site(node)
             if not value.items:
                 value.box.setdefault("owners", []).append((module, name))
+        elif isinstance(value, Tensor | Const | ParametersOf):
+            module.element_sites[name] = self.site(node)
         self.put(module.attrs, name, value)
 
     # ---------------------------------------------------------------- fills
@@ -378,6 +396,8 @@ class Modules(Contexts):
         for _, part in module.walk():
             move = DeviceMove(device.text, site, device.may_be_other_than_cpu) if device is not None else None
             self.put(part.state, "device", move)
+            if move is not None and move.may_be_other_than_cpu:
+                part.state["left_cpu"] = move
 
     # ---------------------------------------------------------------- events
 
@@ -423,7 +443,8 @@ def copied_tensor(value: Tensor) -> Tensor:
     return Tensor(
         value.kind, value.maker, value.maker_site, value.trail, value.producer, value.producer_text, value.forwards,
         value.losses, value.origin, value.device, value.classes, value.softmax_dim, None, False, value.model,
-        value.model_site, value.text, value.comparison,
+        value.model_site, value.text, value.comparison, nature=value.nature, node=value.node,
+        sizes=value.sizes, scaler=value.scaler, weighed=value.weighed, reach=value.reach,
     )  # fmt: skip
 
 

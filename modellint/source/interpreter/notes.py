@@ -112,9 +112,12 @@ class Notes(Training):
         elif name in ("to", "cuda") and (call.positional or call.keywords):
             self.note_torch_call(f"torch.nn.Module.{name}", call, node, module)
         elif name == "load_state_dict":
+            self.note_torch_call("torch.nn.Module.load_state_dict", call, node, module)
             self._method_as_value("load_state_dict", call, node)
 
-    def note_torch_call(self, name: str, call: CallArguments, node: ast.AST, receiver: Value | None = None) -> None:
+    def note_torch_call(
+        self, name: str, call: CallArguments, node: ast.AST, receiver: Value | None = None, spelled: str = ""
+    ) -> None:
         """Note a resolved torch call, once a place and name."""
         key = (node, name)
         if key in self.records.torch_calls or not isinstance(node, ast.Call):
@@ -157,7 +160,7 @@ class Notes(Training):
             owner.name if owner is not None and owner.is_module else None,
             frame.name if frame is not None else None, training,
             self._switches_grad_off(frame) or (owner is not None and says_chance(ast.get_docstring(owner.node))),
-            delegating, self.framework(),
+            delegating, self.framework(), spelled or name,
         )  # fmt: skip
 
     def _switches_grad_off(self, frame: Frame | None) -> bool:

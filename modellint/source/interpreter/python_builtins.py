@@ -120,9 +120,9 @@ class PythonBuiltins(Definitions):
     def _range(self, call: CallArguments) -> Value:
         numbers = [v.value if isinstance(v, Const) and isinstance(v.value, int) else None for v in call.positional]
         if not numbers or any(n is None for n in numbers) or call.open:
-            return RangeValue(None)
+            return RangeValue(None, stop=_last(call))
         exact = range(*[n for n in numbers if n is not None]) if 0 not in numbers[2:] else range(0)
-        return RangeValue(len(exact), exact.start, exact.step)
+        return RangeValue(len(exact), exact.start, exact.step, _last(call))
 
     def _make_dict(self, call: CallArguments, node: ast.AST) -> Value:
         items: dict[object, Value] = {}
@@ -307,3 +307,9 @@ class PythonBuiltins(Definitions):
         if name in ("max", "min", "round", "abs") and forwards:
             self.sign(forwards, SignKind.METRIC, node)
         return Unknown(f"the result of `{name}`", forwards, losses)
+
+
+def _last(call: CallArguments) -> Value | None:
+    """Where a range ends."""
+    given = call.positional
+    return given[min(len(given), 2) - 1] if given and not call.open else None

@@ -8,17 +8,25 @@ from typing import Any
 from modellint.facts.forward_use import SignKind
 from modellint.facts.loss_use import Expects
 from modellint.facts.training_loop import EventKind
+from modellint.source.interpreter.flow_nodes import FlowNode
+from modellint.source.interpreter.module_notes import ModuleNotes
+from modellint.source.interpreter.reach import BackwardNote, GraphNotes
+from modellint.source.interpreter.shape_records import ShapeRecords
+from modellint.source.interpreter.value_records import FactorRecord, ValueRecords
 from modellint.source.interpreter.values import (
     DeviceMove,
     Key,
     ModeEntry,
     ModuleValue,
     OptimizerValue,
+    SchedulerValue,
     Site,
     Tensor,
     Unknown,
     Value,
+    now,
 )
+from modellint.source.interpreter.weight_records import WeightRecords
 
 Branches = tuple[tuple[int, int], ...]
 Assumed = frozenset[tuple[Key, bool]]
@@ -34,6 +42,9 @@ class CallRecord:
     producer_text: str | None
     branches: Branches
     stateful: bool
+    trained_slope: bool = False
+    """A PReLU whose slope is trained."""
+    node: FlowNode | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +76,10 @@ class ForwardRecord:
     function: object = None
     """The node of the function it stands in."""
     stochastic: bool = False
+    wrapper: ModuleValue | None = None
+    """The wrapper that was called, of which this is the inner model's forward."""
+    ranks: Any = None
+    """What is known about the processes that train together, a RankState."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +94,14 @@ class LossRecord:
     input: Value
     target: Value | None
     backwarded: bool = False
+    options: dict[str, Value] | None = None
+    """The arguments that say how it is computed, by torch's names; None when they were not followed."""
+    recorded: bool = True
+    """Gradients are recorded there, as far as is known."""
+    function: Any = None
+    """The node of the function it stands in."""
+    factors: list[FactorRecord] = field(default_factory=list)
+    """What a KL divergence is multiplied by."""
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +117,18 @@ class EventRecord:
     """It concerns optimizers that were not followed."""
     forward: ForwardRecord | None = None
     """Of a FORWARD."""
+    gradient: BackwardNote | None = None
+    """Of a BACKWARD: where its gradient goes."""
+    subject: Value | None = None
+    """The scaler, scheduler or loss whose method it is."""
+    sure: bool = True
+    """False: something else may be meant, or nothing happens there."""
+    given: bool = False
+    """Of a SCHEDULER_STEP: it was told the epoch or a metric."""
+    library: bool = False
+    """A framework's method does it."""
+    path: Branches = ()
+    """The branches around it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +136,10 @@ class Alternatives:
     """A branch in a trace: one trace an arm, with what ended the arm (`return`, `continue`, …) or None."""
 
     arms: list[tuple[list[Any], str | None]]
+    conditions: Any = ()
+    """What holds in each arm."""
+    test: Any = None
+    """The PathTest of an `if`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -120,6 +159,25 @@ class LoopRecord:
     before: list[Any]
     """The trace of the code before it, for what was cleared outside."""
     framework: str | None = None
+    counted: bool = False
+    """It runs over a `range`: the same again and again."""
+    iterated: Value | None = None
+    """What a `for` runs over."""
+    data: Any = None
+    """Of a loader: its datasets as they were when the loop began, a FrozenData."""
+    path: Branches = ()
+    """The branches around it."""
+    born: int = field(default_factory=now)
+    """When it began."""
+
+
+@dataclass(slots=True, eq=False)
+class TimingRecord:
+    """Two readings of the clock, and the last forward that was queued between them."""
+
+    site: Site
+    start: Site
+    forward: ForwardRecord
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +190,10 @@ class FillRecord:
     """None: something else than a constant."""
     applied: Site | None
     previous: FillRecord | None
+    how: str = ""
+    """`random`, `constant`, `part` (some of its elements), `copy`; empty when that is not known."""
+    spread: float | None = None
+    """The standard deviation of a random one, where its arguments say so."""
 
 
 @dataclass(slots=True, eq=False)
@@ -151,6 +213,8 @@ class TorchCallRecord:
     stochastic: bool
     delegating: bool
     framework: str | None
+    spelled: str
+    """The name by which it was imported."""
 
 
 @dataclass(slots=True, eq=False)
@@ -201,6 +265,65 @@ class TrainedRecord:
 
 
 @dataclass(slots=True)
+class DataRecords:
+    """What concerns loaders, samplers and processes that train together."""
+
+    loaders: dict[object, Any] = field(default_factory=dict)
+    """By node of the call: the loaders made there."""
+    samplers: dict[object, Any] = field(default_factory=dict)
+    told: list[Value] = field(default_factory=list)
+    """Samplers whose `set_epoch` was called; an Unknown stands for one that was not followed."""
+    escaped: list[Value] = field(default_factory=list)
+    """Loaders and samplers that went into code that was not followed."""
+    backwards: list[frozenset[ForwardRecord]] = field(default_factory=list)
+    """The forwards of each backward."""
+    collectives: set[str] = field(default_factory=set)
+    """Functions of torch.distributed that were called and may average something."""
+    writes: list[tuple[Value, str, Value, Site]] = field(default_factory=list)
+    """Transforms that were assigned to a dataset: which one, the attribute, the value."""
+    comparisons: list[tuple[Site, Value, Value, tuple[object, ...]]] = field(default_factory=list)
+    """What was made by a model, compared with something, with the loops around."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScheduleStep:
+    """A place that steps a scheduler."""
+
+    site: Site
+    loops: tuple[LoopRecord, ...]
+    path: Branches
+    given: bool
+    """It was told the epoch or a metric."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BackwardRecord:
+    """A call of backward."""
+
+    site: Site
+    value: Value
+    loops: tuple[LoopRecord, ...]
+    retains: bool
+    creates: bool
+    """It records a graph of the gradients, or may."""
+    function: object
+
+
+@dataclass(slots=True)
+class OrderRecords:
+    """What concerns schedulers and graphs that are kept."""
+
+    schedulers: list[SchedulerValue] = field(default_factory=list)
+    backwards: list[BackwardRecord] = field(default_factory=list)
+    handed: dict[tuple[object, int], list[Any]] = field(default_factory=dict)
+    """The functions that a call gave an optimizer or a scheduler to: by call and identity of the object."""
+    grad_calls: set[object] = field(default_factory=set)
+    """Functions that call `autograd.grad`."""
+    steps: list[tuple[OptimizerValue, LoopRecord | None]] = field(default_factory=list)
+    """The steps of optimizers, with the innermost loop around each."""
+
+
+@dataclass(slots=True)
 class Records:
     """All that one entry point yields."""
 
@@ -219,7 +342,21 @@ class Records:
     """Functions that ask for gradients of their inputs: what they run is for that."""
     trained: dict[int, TrainedRecord] = field(default_factory=dict)
     """By key of the model: its weights when it was first backwarded."""
+    values: ValueRecords = field(default_factory=ValueRecords)
+    data: DataRecords = field(default_factory=DataRecords)
+    graph: GraphNotes = field(default_factory=GraphNotes)
+    shapes: ShapeRecords = field(default_factory=ShapeRecords)
+    weights: WeightRecords = field(default_factory=WeightRecords)
     not_followed: dict[object, tuple[Site, str, str]] = field(default_factory=dict)
+    module_notes: ModuleNotes = field(default_factory=ModuleNotes)
+    timings: dict[object, TimingRecord] = field(default_factory=dict)
+    order: OrderRecords = field(default_factory=OrderRecords)
+    flow: list[FlowNode] = field(default_factory=list)
+    """Calls of layers and operations that write into their input."""
+    dropouts: list[ModuleValue] = field(default_factory=list)
+    """Layers with a dropout rate, as they are made."""
+    xavier: list[tuple[Site, str, bool, ModuleValue]] = field(default_factory=list)
+    """Xavier initialisations: the call, the function, whether a gain is given, the layer."""
 
     def sizes(self) -> tuple[int, ...]:
         """How much there is of what a run must have ended for, to be judged."""
@@ -231,7 +368,10 @@ class Records:
             del part[size:]
 
     def _lists(self) -> tuple[list[Any], ...]:
-        return self.constructions, self.instances, self.forwards, self.losses, self.loops, self.optimizers, self.steps
+        return (
+            self.constructions, self.instances, self.forwards, self.losses, self.loops, self.optimizers, self.steps,
+            self.flow, self.order.schedulers, self.order.backwards, self.order.steps, *self.weights.lists(),
+        )  # fmt: skip
 
 
 __all__ = [

@@ -6,9 +6,12 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from modellint.source.interpreter import alias_notes
 from modellint.source.interpreter.containers import Containers
 from modellint.source.interpreter.expressions import UNROLL, CallArguments, positional
 from modellint.source.interpreter.machine import Frame, taints
+from modellint.source.interpreter.named_tuples import as_tuple
+from modellint.source.interpreter.path_tests import path_test
 from modellint.source.interpreter.records import Alternatives
 from modellint.source.interpreter.values import (
     END_OF_PROGRAM,
@@ -23,6 +26,8 @@ from modellint.source.interpreter.values import (
     ModuleValue,
     ObjectValue,
     OptimizerValue,
+    ScalerValue,
+    SchedulerValue,
     SequenceValue,
     Site,
     Tensor,
@@ -81,6 +86,15 @@ class Statements(Containers):
     def discarded(self, value: Method, node: ast.Attribute) -> None:
         raise NotImplementedError
 
+    def dropped_call(self, node: ast.Call, result: Value) -> None:
+        raise NotImplementedError
+
+    def assigned_call(self, node: ast.Assign) -> None:
+        raise NotImplementedError
+
+    def class_decorated(self, node: ast.ClassDef, decorators: Sequence[Value]) -> None:
+        raise NotImplementedError
+
     def note_first(self, box: dict[str, Any], value: Value, node: ast.AST) -> None:
         """Remember where the first module was put into an empty container that is an attribute."""
         if isinstance(value, ModuleValue) and "owners" in box:
@@ -114,6 +128,8 @@ class Statements(Containers):
         if isinstance(value, ast.Constant):
             return None
         result = self.eval(value)
+        if isinstance(value, ast.Call):
+            self.dropped_call(value, result)
         if isinstance(value, ast.Attribute) and isinstance(result, Method):
             self.discarded(result, value)
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute | ast.Name):
@@ -126,7 +142,7 @@ class Statements(Containers):
     def assign(self, target: ast.AST, value: Value) -> None:
         """Bind a target."""
         if (
-            isinstance(value, OptimizerValue)
+            isinstance(value, OptimizerValue | SchedulerValue | ScalerValue)
             and value.text == value.kind
             and isinstance(target, ast.Name | ast.Attribute)
         ):
@@ -148,6 +164,8 @@ class Statements(Containers):
 
     def _unpack(self, targets: list[ast.expr], value: Value, node: ast.AST) -> None:
         starred = next((i for i, t in enumerate(targets) if isinstance(t, ast.Starred)), None)
+        if isinstance(value, ObjectValue):
+            value = as_tuple(value) or value
         if isinstance(value, Choice):
             sequences = [o for o in value.options if isinstance(o, SequenceValue) and len(o.items) == len(targets)]
             if sequences and starred is None:
@@ -184,8 +202,14 @@ class Statements(Containers):
 
     def _assign_statement(self, node: ast.Assign) -> str | None:
         value = self.eval(node.value)
+        if self.forwards and type(node.value) is ast.Call:
+            self.assigned_call(node)
         for target in node.targets:
             self.assign(target, value)
+        if type(value) is ModuleValue:
+            alias_notes.note_binding(self, node, value)
+        elif type(value) is SequenceValue and (len(node.targets) > 1 or type(node.value) is ast.Name):
+            alias_notes.note_list(self, node, value)
         return None
 
     def _annotated_assignment(self, node: ast.AnnAssign) -> str | None:
@@ -258,7 +282,11 @@ class Statements(Containers):
                 continue
             return self.run_block(node.orelse)
         body, orelse = node.body, node.orelse
-        return self.arms([lambda: self.run_block(body), lambda: self.run_block(orelse)], [when_true, when_false])
+        return self.arms(
+            [lambda: self.run_block(body), lambda: self.run_block(orelse)],
+            [when_true, when_false],
+            test=path_test(self, node.test) if self.loops and not self.forwards else None,
+        )
 
     def _match(self, node: ast.Match) -> str | None:
         subject = self.eval(node.subject)

@@ -8,10 +8,14 @@ from collections.abc import Callable
 from modellint.facts.forward_use import Mode, SignKind
 from modellint.facts.loss_use import OutputKind
 from modellint.facts.training_loop import EventKind
+from modellint.source.interpreter import module_notes
+from modellint.source.interpreter.data import GENERATORS, Data
 from modellint.source.interpreter.expressions import CallArguments
+from modellint.source.interpreter.loop_order import clipped, let_go, scaler_made, scheduler_made
 from modellint.source.interpreter.machine import taints
 from modellint.source.interpreter.modules import copied_tensor
-from modellint.source.interpreter.notes import GRAD_SWITCHES, Notes
+from modellint.source.interpreter.notes import GRAD_SWITCHES
+from modellint.source.interpreter.value_uses import ValueUses
 from modellint.source.interpreter.values import (
     NONE,
     UNMOVED,
@@ -29,14 +33,11 @@ from modellint.source.interpreter.values import (
     OptimizerValue,
     ParametersOf,
     ParameterValue,
-    ScalerValue,
-    SchedulerValue,
     SequenceValue,
     Tensor,
     Trail,
     Unknown,
     Value,
-    sequence,
 )
 from modellint.source.torch_api.frameworks import KNOWN_MODELS, framework_of
 from modellint.source.torch_api.functions import (
@@ -49,6 +50,7 @@ from modellint.source.torch_api.functions import (
     TENSOR_METHODS,
 )
 from modellint.source.torch_api.layers import LAYERS
+from modellint.source.torch_api.library_layers import LIBRARY_LAYERS
 from modellint.source.torch_api.losses import LOSSES
 from modellint.source.torch_api.names import canonical
 from modellint.source.torch_api.optimizers import OPTIMIZERS, SCALERS, SCHEDULERS
@@ -88,10 +90,11 @@ _WEIGHT_FUNCTIONS = frozenset(
 )
 
 
-_SPLIT_NAMES = frozenset({"test", "val", "valid", "validation", "eval", "dev"})
+READ_FROM_FILE = "what torch.load reads"
+"""The reason of what comes out of a file, and of its parts."""
 
 
-class TorchFunctions(Notes):
+class TorchFunctions(Data, ValueUses):
     """Calls of library functions."""
 
     def unknown_call(self, function: Value, call: CallArguments, node: ast.AST) -> Value:
@@ -99,11 +102,13 @@ class TorchFunctions(Notes):
         values = call.values()
         forwards, losses = taints([function, *values])
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr == "set_epoch":
+                self.note_epoch_told(function)
             if node.func.attr in ("zero_grad", "zero_"):
-                self.event(EventKind.ZERO_GRAD, node, everything=True)
+                self.event(EventKind.ZERO_GRAD, node, everything=True, sure=False)
                 return NONE
             if node.func.attr == "backward" and isinstance(function, Unknown):
-                self._backward(function, node)
+                self._backward(function, node, call=call)
                 return NONE
         if values:
             self._escape(values, node, harmless=False)
@@ -122,6 +127,7 @@ class TorchFunctions(Notes):
         models: list[ModuleValue] = []
         everything = False
         for value in self._flat(values):
+            let_go(value)
             if isinstance(value, ModuleValue):
                 self.lose_mode(value, node)
                 for _, part in value.walk():
@@ -141,6 +147,8 @@ class TorchFunctions(Notes):
                 models.extend(value.modules)
             elif isinstance(value, FunctionValue):
                 self.release_closure(value)
+            elif isinstance(value, LoaderValue | LibraryObject):
+                self.records.data.escaped.append(value)
         forwards, losses = taints([value for value in self._flat(values) if getattr(value, "live", True)])
         for record in forwards:
             if record.grad is not False:
@@ -161,11 +169,11 @@ class TorchFunctions(Notes):
         if known.endswith(".__init__") and call.positional and isinstance(call.positional[0], ModuleValue):
             return self._unbound_module_method("torch.nn.Module.__init__", call, node)
         if torch:
-            self.note_torch_call(known, call, node)
-        if known in LAYERS:
+            self.note_torch_call(known, call, node, spelled=name)
+        if known in LAYERS or known in LIBRARY_LAYERS:
             layer = self.construct_layer(known, call, node)
             if known in _WRAPPERS and call.positional and isinstance(call.positional[0], ModuleValue):
-                return self._wrap(call.positional[0], node)
+                return self._wrap(call.positional[0], node, known, call)
             return layer
         if known in LOSSES:
             return self.call_loss(None, known, call, node)
@@ -181,24 +189,27 @@ class TorchFunctions(Notes):
                 return (
                     first
                     if known.startswith(("torch.nn.utils", "torch.compile", "torch.nn.Sync"))
-                    else self._wrap(first, node)
+                    else self._wrap(first, node, known, call)
                 )
+            options = first.options if isinstance(first, Choice) else ()
+            wrapped = [self._wrap(o, node, known, call) for o in options if isinstance(o, ModuleValue)]
+            if known.endswith("DataParallel") and wrapped and len(wrapped) == len(options):
+                return self.join(wrapped)
             return first if first is not None else External("functools.transparent")
         if known in OPTIMIZERS:
             return self._optimizer(known, call, node)
         if known in SCHEDULERS:
-            first = call.positional[0] if call.positional else call.keywords.get("optimizer")
-            optimizer = first if isinstance(first, OptimizerValue) else None
-            return SchedulerValue(known.rpartition(".")[2], optimizer, self.site(node))
+            return scheduler_made(self, known, call, node)  # type: ignore[arg-type]
         if known in SCALERS:
-            return ScalerValue(self.site(node))
+            return scaler_made(self, call, node)  # type: ignore[arg-type]
         if torch:
-            return self._torch_function(known, call, node)
+            source = call.positional[0] if call.positional else call.keywords.get("input")
+            return self.value_made(known, source, self._torch_function(known, call, node), call, node)
         if known in KNOWN_MODELS:
             return self.library_model(known, node, KNOWN_MODELS[known], Mode.TRAIN)
         return self._library_call(known, call, node)
 
-    def _wrap(self, module: ModuleValue, node: ast.AST) -> ModuleValue:
+    def _wrap(self, module: ModuleValue, node: ast.AST, name: str, call: CallArguments) -> ModuleValue:
         """DataParallel and the like: another object whose forward is the inner model's."""
         wrapper = ModuleValue(self.new_key(), "DataParallel", None, self.site(node), None, {})
         wrapper.state["wrapped"] = module
@@ -206,6 +217,7 @@ class TorchFunctions(Notes):
         wrapper.state["modes"] = module.state.get("modes", frozenset())
         wrapper.attrs["module"] = module
         wrapper.complete = False
+        self.note_wrapped(wrapper, module, name, call)
         return wrapper
 
     def _library_call(self, name: str, call: CallArguments, node: ast.AST) -> Value:
@@ -231,23 +243,13 @@ class TorchFunctions(Notes):
         dataset = self._dataset(name, call, node)
         if dataset is not None:
             return dataset
-        if last[:1].isupper():
-            return LibraryObject(name, self.site(node), {}, forwards, losses)
+        if last[:1].isupper() or name in GENERATORS:
+            return LibraryObject(name, self.site(node), self.library_arguments(name, call), forwards, losses)
         if forwards and not harmless:
             self.sign(forwards, SignKind.METRIC, node)
+            if len(values) == 2 and not self.forwards:
+                self.records.data.comparisons.append((self.site(node), values[0], values[1], self.loops))
         return Unknown(f"the result of `{name}`", forwards, losses)
-
-    def _dataset(self, name: str, call: CallArguments, node: ast.AST) -> Value | None:
-        if not name.startswith(("torchvision.datasets.", "datasets.", "torchtext.datasets.", "torchaudio.datasets.")):
-            return None
-        held_out = None
-        train = call.keywords.get("train")
-        if isinstance(train, Const) and train.value is False:
-            held_out = "train=False"
-        split = call.keywords.get("split") or call.keywords.get("image_set")
-        if isinstance(split, Const) and isinstance(split.value, str) and split.value.split("[")[0] in _SPLIT_NAMES:
-            held_out = f'split="{split.value}"'
-        return LoaderValue(None, self.site(node), held_out, on_cpu=name.startswith("torchvision."))
 
     def switch_grad(self, name: str, call: CallArguments | None, node: ast.AST) -> ContextValue | None:
         """`no_grad` and its relatives, called or used as a decorator."""
@@ -286,6 +288,10 @@ class TorchFunctions(Notes):
         if name in DROPOUTS and first is not None:
             self._functional_dropout(call, node)
             return self.through(first, node, self._callee(node))
+        if name == "torch.autograd.Variable" and "requires_grad" in call.keywords and isinstance(first, Tensor):
+            variable = copied_tensor(first)
+            module_notes.note_created(self, variable, name, call)
+            return variable
         if name in SHAPE_OPS and first is not None:
             return self.through(first, node, self._callee(node))
         if name in INIT_FUNCTIONS:
@@ -295,22 +301,12 @@ class TorchFunctions(Notes):
         if name in ("torch.device",):
             return self._device(call, node)
         if name in _CLIP:
-            modules = tuple(m for v in values if isinstance(v, ParametersOf) for m in v.modules)
-            self.event(EventKind.CLIP, node, modules=modules)
-            return Unknown("a norm")
+            return clipped(self, name, call, node)  # type: ignore[arg-type]
         if name in _COMBINE and first is not None:
             return self._combined(first, node)
-        if name == "torch.utils.data.DataLoader":
-            return self._loader(call, node)
-        if name in ("torch.utils.data.TensorDataset", "torch.utils.data.Subset", "torch.utils.data.ConcatDataset"):
-            return self._tensor_dataset(name, call, node)
-        if name == "torch.utils.data.random_split" and first is not None:
-            part = LoaderValue(first, self.site(node), None, isinstance(first, LoaderValue) and first.on_cpu)
-            exact, lengths = self.iterate(call.get(1, "lengths") or Unknown(""), node)
-            count = len(lengths) if exact else 2
-            return sequence(
-                "tuple", tuple(LoaderValue(part.dataset, part.site, None, part.on_cpu) for _ in range(count))
-            )
+        data = self.data_call(name, call, node)
+        if data is not None:
+            return data
         if name in ("torch.autograd.grad", "torch.autograd.functional.jacobian", "torch.autograd.functional.hessian"):
             for record in taints(values)[0]:
                 record.needs_gradient = True
@@ -330,11 +326,13 @@ class TorchFunctions(Notes):
             self._method_as_value(name, call, node)
             return NONE
         if name == "torch.load":
-            return Unknown("what torch.load reads")
+            return Unknown(READ_FROM_FILE)
         if name.startswith("torch.nn.Module.") and isinstance(first, ModuleValue):
             return self._unbound_module_method(name, call, node)
         if name in CREATORS:
-            return self._created(name, call)
+            made = self._created(name, call)
+            module_notes.note_created(self, made, name, call)
+            return made
         if name in ("torch.set_default_device", "torch.set_default_tensor_type"):
             self.put(self.flow, "default_device", name)
             return NONE
@@ -442,7 +440,8 @@ class TorchFunctions(Notes):
         first = call.positional[0] if call.positional else call.keywords.get("data")
         fill = first.fill if isinstance(first, Tensor) else None
         random = isinstance(first, Tensor) and first.random
-        return ParameterValue((), None, fill, random)
+        wanted = call.get(1, "requires_grad")
+        return ParameterValue((), None, fill, random, trainable=wanted is None or self.truth(wanted) is True)
 
     def _device(self, call: CallArguments, node: ast.AST) -> Value:
         first = call.positional[0] if call.positional else call.keywords.get("type")
@@ -475,36 +474,6 @@ class TorchFunctions(Notes):
                 return result
             return Tensor(forwards=forwards, losses=losses)
         return Tensor(forwards=taints((first,))[0], losses=taints((first,))[1])
-
-    def _loader(self, call: CallArguments, node: ast.AST) -> Value:
-        dataset = call.positional[0] if call.positional else call.keywords.get("dataset")
-        on_cpu = "collate_fn" not in call.keywords and not call.open and self._on_cpu(dataset)
-        held_out = dataset.held_out if isinstance(dataset, LoaderValue) else None
-        return LoaderValue(dataset, self.site(node), held_out, on_cpu)
-
-    def _on_cpu(self, dataset: Value | None) -> bool:
-        """Whether the samples of a dataset are known to be CPU tensors."""
-        if isinstance(dataset, LoaderValue):
-            return dataset.on_cpu
-        if isinstance(dataset, ObjectValue):
-            for cls in dataset.cls.mro:
-                source = cls.file.text.segment(cls.node)
-                if "cuda" in source or ".to(" in source or "device" in source:
-                    return False
-            return dataset.cls.lookup("__getitem__") is not None
-        if isinstance(dataset, SequenceValue) and dataset.complete:
-            return all(self._on_cpu(i) or (isinstance(i, Tensor) and i.device is UNMOVED) for i in dataset.items)
-        return False
-
-    def _tensor_dataset(self, name: str, call: CallArguments, node: ast.AST) -> Value:
-        if name.endswith("TensorDataset"):
-            on_cpu = bool(call.positional) and all(
-                isinstance(v, Tensor) and v.device is UNMOVED for v in call.positional
-            )
-            return LoaderValue(None, self.site(node), None, on_cpu)
-        first = call.positional[0] if call.positional else None
-        held_out = first.held_out if isinstance(first, LoaderValue) else None
-        return LoaderValue(first, self.site(node), held_out, self._on_cpu(first))
 
     def _unbound_module_method(self, name: str, call: CallArguments, node: ast.AST) -> Value:
         module = call.positional[0]

@@ -8,6 +8,7 @@ from modellint.facts.loss_use import Expects
 from modellint.facts.training_loop import EventKind
 from modellint.source.interpreter.expressions import CallArguments
 from modellint.source.interpreter.forward import Forward
+from modellint.source.interpreter.loop_order import backward_noted, innermost_loop
 from modellint.source.interpreter.machine import taints
 from modellint.source.interpreter.records import (
     FillRecord,
@@ -22,6 +23,7 @@ from modellint.source.interpreter.values import (
     FunctionValue,
     IterationValue,
     ModuleValue,
+    Nature,
     OptimizerValue,
     ParametersOf,
     ParameterValue,
@@ -30,8 +32,18 @@ from modellint.source.interpreter.values import (
     Unknown,
     Value,
 )
+from modellint.source.torch_api.functions import SIGNATURES
 from modellint.source.torch_api.losses import LOSSES
 from modellint.source.torch_api.names import canonical
+
+
+def loss_options(name: str, module: ModuleValue | None, call: CallArguments) -> dict[str, Value] | None:
+    """The arguments that say how a loss is computed; None when not all of them were followed."""
+    if call.open:
+        return None
+    if module is not None:
+        return module.arguments if module.cls is None and module.complete else None
+    return call.bound(SIGNATURES.get(name, ()))
 
 
 class Training(Forward):
@@ -55,19 +67,29 @@ class Training(Forward):
         value = bound.get(names[0]) or (call.positional[0] if call.positional else Unknown("no input"))
         target = bound.get(names[1]) if len(names) > 1 else None
         expects = spec.expects if spec is not None else Expects.OTHER
+        for given in (value, target):
+            if spec is not None and isinstance(given, Tensor):
+                given.nature.known = True  # what a loss of torch takes is a tensor
         text = self._callee(node)
         made = [
             LossRecord(self.site(node), name, text, module, expects, option, target)
             for option in (value.options if isinstance(value, Choice) else (value,))
         ]
+        for record in made:
+            record.options = loss_options(name, module, call)
+            record.recorded = self.flow["grad"][0] is not False
+            record.function = self.frame.function.node if self.frame.function is not None else None
         self.records.losses.extend(made)
         forwards, losses = taints(call.values())
         self.event(EventKind.LOSS, node)
         device = value.device if isinstance(value, Tensor) else None
-        return Tensor(forwards=forwards, losses=losses | frozenset(made), device=device)
+        return Tensor(forwards=forwards, losses=losses | frozenset(made), device=device, nature=Nature(known=True))
 
-    def _backward(self, value: Value, node: ast.AST, steps: bool = True) -> None:
+    def _backward(
+        self, value: Value, node: ast.AST, steps: bool = True, call: CallArguments | None = None, library: bool = False
+    ) -> None:
         forwards, losses = taints((value,))
+        self.records.data.backwards.append(forwards)
         assumed = self.assumptions()
         for record in forwards:
             record.backwards.append(assumed)
@@ -78,7 +100,12 @@ class Training(Forward):
             if record.model.key not in self.records.trained:
                 self.records.trained[record.model.key] = self._weights(record, node)
         if steps:
-            self.event(EventKind.BACKWARD, node, modules=modules, everything=not modules)
+            self.event(
+                EventKind.BACKWARD, node, modules=modules, everything=not modules, subject=value, library=library
+            )
+            backward_noted(self, value, call, node)  # type: ignore[arg-type]
+        else:
+            self.records.order.grad_calls.add(self.frame.function.node if self.frame.function is not None else None)
 
     def _weights(self, record: ForwardRecord, node: ast.AST) -> TrainedRecord:
         fills: dict[tuple[int, str], FillRecord] = {}
@@ -148,6 +175,7 @@ class Training(Forward):
             return optimizer
         return Unknown(f"the result of `{name}`")
 
-    def _step(self, optimizer: OptimizerValue, node: ast.AST) -> None:
-        self.event(EventKind.OPTIMIZER_STEP, node, optimizers=(optimizer,))
+    def _step(self, optimizer: OptimizerValue, node: ast.AST, scaler: Value | None = None) -> None:
+        self.event(EventKind.OPTIMIZER_STEP, node, optimizers=(optimizer,), subject=scaler)
+        self.records.order.steps.append((optimizer, innermost_loop(self)))  # type: ignore[arg-type]
         self.records.steps.append((optimizer, self.site(node)))

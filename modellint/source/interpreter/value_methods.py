@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 
 from modellint.facts.forward_use import SignKind
-from modellint.facts.training_loop import EventKind
+from modellint.source.interpreter import module_notes
 from modellint.source.interpreter.expressions import CallArguments
+from modellint.source.interpreter.loop_order import gradient_method, scaler_method, scheduler_method
 from modellint.source.interpreter.machine import taints
 from modellint.source.interpreter.modules import copied_tensor
 from modellint.source.interpreter.torch_functions import HARMLESS, TorchFunctions
@@ -120,7 +121,8 @@ class ValueMethods(TorchFunctions):
     def call_method(self, receiver: Value, name: str, call: CallArguments, node: ast.AST) -> Value:
         """`receiver.name(...)` for a receiver whose methods are known here."""
         if isinstance(receiver, Tensor):
-            return self._tensor_method(receiver, name, call, node)
+            result = self._tensor_method(receiver, name, call, node)
+            return self.value_made(f"torch.Tensor.{name}", receiver, result, call, node)
         if isinstance(receiver, ModuleValue):
             self._note_module_call(receiver, name, call, node)
             if receiver.state.get("wrapped") is not None and name not in ("forward", "__call__"):
@@ -137,11 +139,9 @@ class ValueMethods(TorchFunctions):
         if isinstance(receiver, DictValue):
             return self._dict_method(receiver, name, call, node)
         if isinstance(receiver, ScalerValue):
-            return self._scaler_method(receiver, name, call, node)
+            return scaler_method(self, receiver, name, call, node)
         if isinstance(receiver, SchedulerValue):
-            if name == "step":
-                self.event(EventKind.SCHEDULER_STEP, node)
-            return Unknown(f"the result of `{name}`")
+            return scheduler_method(self, receiver, name, call, node)
         if isinstance(receiver, Const):
             return self._constant_method(receiver, name, call)
         if isinstance(receiver, ContextValue):
@@ -153,15 +153,17 @@ class ValueMethods(TorchFunctions):
         if isinstance(receiver, LibraryObject):
             return self._library_method(receiver, name, call, node)
         if isinstance(receiver, Method) and (owner := _gradient_owner(receiver)) is not None:
-            if name in ("zero_", "detach_", "fill_"):
-                self.event(EventKind.ZERO_GRAD, node, modules=tuple(module for module, _ in owner.targets))
-            return Unknown("a gradient")
+            return gradient_method(self, owner, name, node)
+        if name == "set_epoch":
+            self.note_epoch_told(receiver)
         if isinstance(receiver, ParametersOf | IterationValue | RangeValue | LoaderValue):
             return self.unknown(node, f"the result of `{name}`", *call.values())
         return self.unknown_call(Unknown(f"`{name}` of {type(receiver).__name__}"), call, node)
 
     def _library_method(self, receiver: LibraryObject, name: str, call: CallArguments, node: ast.AST) -> Value:
         values = call.values()
+        if name == "set_epoch":
+            self.note_epoch_told(receiver)
         forwards, losses = taints([receiver, *values])
         framework = framework_of(receiver.name)
         self._escape(values, node, harmless=receiver.name.startswith(HARMLESS))
@@ -173,7 +175,7 @@ class ValueMethods(TorchFunctions):
             receiver.forwards |= forwards
             receiver.losses |= losses
         if name == "backward" and framework is not None and values:
-            self._backward(values[0], node)
+            self._backward(values[0], node, library=True)
         if framework is not None and name in ("prepare", "setup"):
             return self._prepared(values, node)
         return Unknown(f"the result of `{receiver.name}.{name}`", forwards, losses)
@@ -203,6 +205,8 @@ class ValueMethods(TorchFunctions):
             if name == "shape":
                 return Unknown("`shape`")
             return Method(value, name)
+        if name == "data":
+            self.data_read(value, node)
         if name in ("data", "T", "mT", "H", "real"):
             return self.through(value, node, f".{name}")
         if name == "device":
@@ -231,11 +235,12 @@ class ValueMethods(TorchFunctions):
                 self.assign(ast.copy_location(ast.Name(node.func.value.id, ast.Store()), node), result)
             return result
         if name == "backward":
-            self._backward(value, node)
+            self._backward(value, node, call=call)
             return NONE
         if full in ACTIVATIONS:
             return self.activated(value, ACTIVATIONS[full], node, f".{name}", call.get(0, "dim"))
         if name in ("to", "cuda", "cpu"):
+            self.waits += 1
             self.note_torch_call(f"torch.Tensor.{name}", call, node, value)
             return self._moved(value, name, call, node)
         if name == "detach":
@@ -246,6 +251,8 @@ class ValueMethods(TorchFunctions):
             if isinstance(result, Tensor) and name in ("reshape", "view", "flatten", "transpose", "permute"):
                 result.classes = None
             return result
+        if name == "requires_grad_" and value.device is not None and not call.values():
+            module_notes.mark(self, value, node, leaf=True)
         if name in ("requires_grad_", "retain_grad"):
             self.records.gradient_functions.add(self.frame.function.node if self.frame.function is not None else None)
             for record in value.forwards:
@@ -259,6 +266,7 @@ class ValueMethods(TorchFunctions):
             if name in METRIC_OPS:
                 self.sign(value.forwards, SignKind.METRIC, node)
             if name in _NUMBER_METHODS:
+                self.waits += 1
                 number = Unknown(f"the result of `.{name}()`", forwards, losses)
                 number.live = False
                 return number
@@ -310,6 +318,9 @@ class ValueMethods(TorchFunctions):
         return result
 
     def _parameter_method(self, value: ParameterValue, name: str, call: CallArguments, node: ast.AST) -> Value:
+        result = module_notes.result_of_parameter(self, value, name, call, node)
+        if result is not None:
+            return result
         if name in ("fill_", "zero_"):
             given = call.get(0, "value") if name == "fill_" else const(0)
             constant = float(given.value) if isinstance(given, Const) and isinstance(given.value, int | float) else None
@@ -337,21 +348,6 @@ class ValueMethods(TorchFunctions):
         if name in ("size", "numel", "item", "tolist", "numpy", "nelement", "std", "var"):
             return Unknown(f"the result of `.{name}()`")
         return Tensor()
-
-    def _scaler_method(self, scaler: ScalerValue, name: str, call: CallArguments, node: ast.AST) -> Value:
-        first = call.positional[0] if call.positional else None
-        if name == "scale" and first is not None:
-            forwards, losses = taints((first,))
-            return Tensor(forwards=forwards, losses=losses)
-        if name == "step":
-            for option in self._flat([first]) if first is not None else []:
-                if isinstance(option, OptimizerValue):
-                    self._step(option, node)
-        elif name == "unscale_":
-            self.event(EventKind.UNSCALE, node)
-        elif name == "update":
-            self.event(EventKind.SCALER_UPDATE, node)
-        return Unknown(f"the result of `{name}`")
 
     def _sequence_method(self, value: SequenceValue, name: str, call: CallArguments, node: ast.AST) -> Value:
         first = call.positional[0] if call.positional else None

@@ -18,6 +18,8 @@ from modellint.facts.forward_use import Mode
 from modellint.facts.loss_use import OutputKind
 
 if TYPE_CHECKING:
+    from modellint.source.interpreter.flow_nodes import FlowNode
+    from modellint.source.interpreter.reach import Reach
     from modellint.source.interpreter.records import ForwardRecord, LossRecord
     from modellint.source.project import SourceFile
     from modellint.source.torch_api.layers import LayerSpec
@@ -69,7 +71,7 @@ class Value:
 class Unknown(Value):
     """Anything. Two reads of the same attribute of one Unknown give one Unknown, so that tests of it correlate."""
 
-    __slots__ = ("children", "forwards", "live", "losses", "origin", "reason", "text")
+    __slots__ = ("children", "forwards", "live", "losses", "origin", "reach", "reason", "text")
 
     def __init__(
         self,
@@ -88,6 +90,8 @@ class Unknown(Value):
         self.children: dict[object, Unknown] | None = None
         self.live = True
         """It may carry a graph; False for what `.item()` and the like give."""
+        self.reach: Reach | None = None
+        """Where its gradient goes; None when that is not known."""
 
     def child(self, name: object) -> Unknown:
         """The unknown attribute or item `name`."""
@@ -97,7 +101,88 @@ class Unknown(Value):
         if known is None:
             known = self.children[name] = Unknown(self.reason, self.forwards, self.losses, self.origin)
             known.live = self.live
+            known.reach = self.reach
         return known
+
+
+class Extent(Unknown):
+    """How long one axis of a tensor is: the same as itself, and `number` where that is known.
+
+    Tests and loops treat it as unknown all the same: what one input decides says nothing about another.
+    """
+
+    __slots__ = ("batch", "factors", "made", "number")
+
+    def __init__(self, number: int | None = None, factors: tuple[Extent, ...] = ()) -> None:
+        super().__init__("the length of an axis")
+        self.number = number
+        self.factors = factors
+        """The extents that it is the product of."""
+        self.made: tuple[Site, str, bool] | None = None
+        """The call of the layer that gave it this length, what is called, and whether the length is a literal there."""
+        self.batch = False
+        """A layer took it for the batch: the first of four axes of images."""
+
+
+class Sizes(Unknown):
+    """The shape of a tensor, also as a value: `x.shape`. All that keeps a shape shares one.
+
+    `axes` are all its axes, or the last ones if it is `open` (more may come before them). Where code unpacked an open
+    one, `unpacked["rank"]` (journalled) says how many there are on this path.
+    """
+
+    __slots__ = ("aligned", "axes", "folded", "open", "softmax", "unpacked")
+
+    def __init__(self, axes: tuple[Extent, ...] = (), open: bool = False) -> None:
+        super().__init__("`shape`")
+        self.axes = axes
+        self.open = open
+        self.unpacked: dict[str, Any] = Cells()
+        self.aligned = False
+        """An axis of length 1 was added on purpose."""
+        self.folded: Any = None
+        """The record of the operation that folded the batch into another axis."""
+        self.softmax: int | None = None
+        """The axis of the softmax that made the tensor of this shape."""
+
+    def at(self, index: int) -> Extent | None:
+        """The axis at an index, counted from either end; None when it is not known which that is."""
+        axes = self.whole()
+        if axes is None:
+            axes, known = self.axes, -len(self.axes) <= index < 0
+        else:
+            known = -len(axes) <= index < len(axes)
+        return axes[index] if known else None
+
+    def whole(self) -> tuple[Extent, ...] | None:
+        """All axes, None where their number is not known."""
+        if not self.open:
+            return self.axes
+        rank = self.unpacked.get("rank")
+        if not isinstance(rank, int) or rank < len(self.axes):
+            return None
+        front = rank - len(self.axes)
+        return (*(self._asked(index, index - rank) for index in range(front)), *self.axes)
+
+    def _asked(self, index: int, other: int | None = None) -> Extent:
+        """The axis that code asked for by this index (or by the `other` one), made when nobody did."""
+        if self.children is None:
+            self.children = {}
+        for known in (index, other):
+            value = self.children.get(("item", known))
+            if isinstance(value, Extent):
+                return value
+        value = self.children["item", index] = Extent()
+        return value
+
+    def child(self, name: object) -> Unknown:
+        """`x.shape[0]` and `x.shape[-1]`: one Extent for each axis."""
+        if isinstance(name, tuple) and len(name) == 2 and name[0] == "item" and isinstance(name[1], int):
+            axis = self.at(name[1])
+            if axis is not None:
+                return axis
+            return self._asked(name[1])
+        return super().child(name)
 
 
 END_OF_PROGRAM = Unknown("the end of the program")
@@ -161,6 +246,26 @@ class DeviceMove:
 UNMOVED = DeviceMove("cpu", None, False)
 
 
+class Nature:
+    """What is known of a tensor's values beside their kind. All that only moves or reshapes them shares one."""
+
+    __slots__ = ("formula", "known", "padding", "signed", "whole")
+
+    def __init__(
+        self, known: bool = False, whole: bool = False, formula: str | None = None, padding: float | None = None
+    ) -> None:
+        self.known = known
+        """It is a tensor for sure, not a batch object that was taken for one."""
+        self.whole = whole
+        """Its values are whole numbers, such as class labels."""
+        self.formula = formula
+        """`exp`: of raw scores; `sum of exp`."""
+        self.padding = padding
+        """It was padded with this number."""
+        self.signed = False
+        """Its values have both signs for sure."""
+
+
 @dataclass(slots=True, eq=False)
 class Tensor(Value):
     """A tensor and how it was made."""
@@ -187,6 +292,23 @@ class Tensor(Value):
     model_site: Site | None = None
     text: str = ""
     comparison: bool = False
+    nature: Nature = field(default_factory=Nature, kw_only=True)
+    node: FlowNode | None = None
+    """The operation that made it, where what reads it is noted."""
+    reach: Reach | None = field(default=None, kw_only=True)
+    """Where its gradient goes; None when that is not known."""
+    sizes: Sizes | None = field(default=None, kw_only=True)
+    """Its shape; None when nothing is known of it."""
+    scaler: ScalerValue | None = field(default=None, kw_only=True)
+    """The GradScaler that multiplied it."""
+    weighed: bool = field(default=False, kw_only=True)
+    """A loss in it was multiplied or divided."""
+
+    @property
+    def shape(self) -> tuple[int | None, ...] | None:
+        """The length of each axis, None for what is not known; None when the number of axes is not known."""
+        axes = self.sizes.whole() if self.sizes is not None else None
+        return tuple(axis.number for axis in axes) if axes is not None else None
 
 
 @dataclass(slots=True, eq=False)
@@ -284,6 +406,10 @@ class ModuleValue(Value):
             stack.extend((prefix + child, value) for child, value in reversed(list(module.children())))
 
 
+NAMED_TUPLE = "typing.NamedTuple"
+"""The class that named tuples descend from, `collections.namedtuple` included."""
+
+
 @dataclass(slots=True, eq=False)
 class ObjectValue(Value):
     """An instance of a project class that is no module."""
@@ -326,6 +452,22 @@ class SchedulerValue(Value):
     kind: str
     optimizer: OptimizerValue | None
     site: Site | None
+    text: str = ""
+    arguments: dict[str, Value] = field(default_factory=dict)
+    """By name, beside the optimizer."""
+    steps: list[Any] = field(default_factory=list)
+    """A ScheduleStep for each place that steps it."""
+
+
+@dataclass(slots=True, eq=False)
+class ClockValue(Value):
+    """A reading of the wall clock, with how much had been recorded by then."""
+
+    site: Site
+    forwards: int
+    loops: int
+    waits: int
+    """How often something had waited for the accelerator, or may have."""
 
 
 @dataclass(slots=True, eq=False)
@@ -333,6 +475,15 @@ class ScalerValue(Value):
     """A `GradScaler`."""
 
     site: Site | None
+    text: str = ""
+    kind: str = ""
+    enabled: bool | None = True
+    """None: an argument that was not followed decides."""
+    scaled: set[LossRecord] = field(default_factory=set)
+    """The losses that its `scale` was given."""
+    updates: bool = False
+    escaped: bool = False
+    """It went into code that was not followed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -345,6 +496,31 @@ class LoaderValue(Value):
     """What shows that its data is a held-out split: `train=False`."""
     on_cpu: bool = False
     """Its batches are known to be CPU tensors."""
+    made: DataMade | None = None
+    """How it was made; None when that is not known to the end."""
+    attrs: dict[str, Value] = field(default_factory=Cells)
+    """Journalled: attributes of a dataset of a library, `transform` among them."""
+
+
+@dataclass(slots=True, eq=False)
+class DataMade:
+    """The call that made a loader or a dataset."""
+
+    kind: str
+    """`loader`, `library`, `tensors`, `split`, `subset`, `concat`."""
+    name: str
+    arguments: dict[str, Value]
+    """By the parameter names of torch and torchvision."""
+    nodes: dict[str, ast.AST]
+    open: bool
+    loops: tuple[object, ...]
+    """The loops around the call."""
+    seeded: bool = False
+    """A constant seeded torch's generator before."""
+    index: int = 0
+    """Which part of a split it is."""
+    before: dict[str, Value] = field(default_factory=dict)
+    """Of a part: the attributes of the whole when the part was made."""
 
 
 @dataclass(slots=True, eq=False)
@@ -386,6 +562,8 @@ class RangeValue(Value):
     count: int | None
     start: int = 0
     step: int = 1
+    stop: Value | None = None
+    """The `n` as it was given."""
 
 
 @dataclass(slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedulers, gradient scalers, devices, and what depends on the mode outside of torch.nn."""
+"""Optimizers, learning-rate schedulers, gradient scalers and devices."""
 
 from __future__ import annotations
 
@@ -56,25 +56,3 @@ RENAMED_DEVICES: frozenset[str] = frozenset({"npu", "mlu", "musa"})
 """Names that well-known back ends give to `privateuseone` when they are imported."""
 DEVICES: frozenset[str] = frozenset(_DEVICES.split()) | RENAMED_DEVICES
 """Device types that torch knows, with the names that registered back ends use (docs: Tensor Attributes)."""
-
-MODE_DEPENDENT: Mapping[str, str] = {
-    "torch.nn.utils.spectral_norm": "updates its power iteration in train mode",
-    "torch.nn.utils.parametrizations.spectral_norm": "updates its power iteration in train mode",
-    "torch.ao.quantization.FakeQuantize": "observes and rounds as it is told",
-    "torch.ao.quantization.FusedMovingAvgObsFakeQuantize": "observes and rounds as it is told",
-    "torch.ao.quantization.MinMaxObserver": "records what it sees",
-    "torch.ao.quantization.MovingAverageMinMaxObserver": "records what it sees",
-    "torch.ao.quantization.PerChannelMinMaxObserver": "records what it sees",
-    "torch.ao.quantization.HistogramObserver": "records what it sees",
-    "torchvision.ops.StochasticDepth": "drops whole branches in train mode",
-    "torchvision.ops.DropBlock2d": "drops blocks in train mode",
-    "torchvision.ops.DropBlock3d": "drops blocks in train mode",
-    "torchvision.ops.Conv2dNormActivation": "holds a BatchNorm by default",
-    "torchvision.ops.Conv3dNormActivation": "holds a BatchNorm by default",
-    "timm.layers.DropPath": "drops whole branches in train mode",
-    "timm.models.layers.DropPath": "drops whole branches in train mode",
-    "timm.layers.DropBlock2d": "drops blocks in train mode",
-    "timm.layers.BatchNormAct2d": "is a BatchNorm",
-    "timm.layers.ConvNormAct": "holds a BatchNorm by default",
-}
-"""Modules outside of `torch.nn` that act differently in train and eval mode, with what they do."""

@@ -1,0 +1,20 @@
+"""A view whose axes are those of its input in another order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modellint.facts.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class RecutView:
+    """`x.view(b, w, h)` of a tensor whose shape was unpacked as `b, h, w`."""
+
+    place: Span
+    text: str
+    before: tuple[str, ...]
+    """The axes of the input, by the names that stand in `after`."""
+    after: tuple[str, ...]
+    order: tuple[int, ...] | None
+    """The permutation of the axes that would be needed; None when it cannot be told."""
