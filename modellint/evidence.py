@@ -78,12 +78,14 @@ def join(
     digests = fingerprints(ordered, lines_of)
     joined = []
     for finding, digest in zip(ordered, digests, strict=True):
-        place = (finding.rule, finding.span.path, finding.span.line)
-        seen = evidence.by_fingerprint.get(digest) or evidence.by_place.get(place)
+        # A run may stand where the code shows another part of the same: the forward whose graph is kept, not the list.
+        spans = (finding.span, *(note.span for note in finding.related))
+        places = [(finding.rule, span.path, span.line) for span in spans]
+        seen = evidence.by_fingerprint.get(digest) or next(filter(None, map(evidence.by_place.get, places)), None)
         if seen is not None:
             joined.append(_confirmed(finding, seen, certain))
-        elif place in evidence.quiet:
-            joined.append(_unconfirmed(finding, *evidence.quiet[place]))
+        elif places[0] in evidence.quiet:
+            joined.append(_unconfirmed(finding, *evidence.quiet[places[0]]))
         else:
             joined.append(finding)
     return joined

@@ -311,9 +311,9 @@ class Net(nn.Module):
                 print(criterion(model(x), y).item())
 """
 RESULTS = {
-    "nn.BCEWithLogitsLoss()": ("torch.sigmoid(self.b(self.drop(self.a(x))))", "self.b(self.drop(self.a(x)))"),
-    "nn.CrossEntropyLoss()": ("F.softmax(self.b(self.drop(self.a(x))), dim=1)", "self.b(self.drop(self.a(x)))"),
-    "nn.NLLLoss()": ("self.b(self.drop(self.a(x)))", "F.log_softmax(self.b(self.drop(self.a(x))), dim=1)"),
+    "nn.BCEWithLogitsLoss()": ("torch.sigmoid(self.b(F.relu(self.drop(self.a(x)))))", "self.b(F.relu(self.drop(self.a(x))))"),
+    "nn.CrossEntropyLoss()": ("F.softmax(self.b(F.relu(self.drop(self.a(x)))), dim=1)", "self.b(F.relu(self.drop(self.a(x))))"),
+    "nn.NLLLoss()": ("self.b(F.relu(self.drop(self.a(x))))", "F.log_softmax(self.b(F.relu(self.drop(self.a(x)))), dim=1)"),
 }
 
 

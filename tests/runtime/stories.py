@@ -71,6 +71,11 @@ def found_by_source(path: Path) -> list[Finding]:
     return list(report.findings)
 
 
+def lines_of(finding: Finding) -> list[int]:
+    """Where a finding stands and what it points at: code may stand at the list that keeps what a run sees made."""
+    return [finding.span.line, *(note.span.line for note in finding.related)]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One marker of one story."""
@@ -94,7 +99,7 @@ def rows(path: Path) -> list[Row]:
     asked = {(marker.rule, marker.line) for marker in markers}
     for side, findings in sides.items():
         for finding in findings:
-            if (finding.rule, finding.span.line) not in asked:
+            if not asked.intersection((finding.rule, line) for line in lines_of(finding)):
                 said = {"source": "-", "run": "-", side: f"FALSE, line {finding.span.line}"}
                 table.append(Row(path.stem, finding.rule, "nothing", said["source"], said["run"]))
     return table
@@ -102,7 +107,7 @@ def rows(path: Path) -> list[Row]:
 
 def _said(findings: Sequence[Finding], marker: Marker) -> str:
     for finding in findings:
-        if finding.rule == marker.rule and finding.span.line == marker.line:
+        if finding.rule == marker.rule and marker.line in lines_of(finding):
             return "certain" if finding.certainty.value == "certain" else "likely"
     return "elsewhere" if any(finding.rule == marker.rule for finding in findings) else "-"
 
