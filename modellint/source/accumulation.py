@@ -12,6 +12,7 @@ from modellint.source.interpreter.records import EventRecord, LossRecord
 from modellint.source.interpreter.values import Const, Key, OptimizerValue, Site, Tensor
 from modellint.source.loop_paths import Path
 from modellint.source.places import Places
+from modellint.source.tree import children, walk
 
 _MEANS = ("mean", "batchmean")
 
@@ -122,7 +123,7 @@ def _used_elsewhere(test: PathTest, sites: list[Site]) -> bool:
 
 
 def _weighs(tree: ast.AST, number: int) -> bool:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div | ast.Mult):
             parts = (node.left, node.right) if isinstance(node, ast.BinOp) else (node.value,)
             if any(isinstance(part, ast.Constant) and part.value in (number, 1 / number) for part in parts):
@@ -155,6 +156,6 @@ def _may_weigh(parent: ast.AST) -> bool:
 
 
 def _parents(tree: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
-    for parent in ast.walk(tree):
-        for child in ast.iter_child_nodes(parent):
+    for parent in walk(tree):
+        for child in children(parent):
             yield parent, child

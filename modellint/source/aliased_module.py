@@ -9,6 +9,7 @@ from modellint.facts.aliased_module import AliasedModule, Aliasing
 from modellint.source.interpreter.alias_notes import RepeatRecord
 from modellint.source.interpreter.values import ModuleValue, Site
 from modellint.source.places import Places
+from modellint.source.tree import walk
 
 _HOW = {
     "multiplied": Aliasing.MULTIPLIED,
@@ -81,7 +82,7 @@ def _fact(
 def _made_there(record: RepeatRecord) -> bool:
     """`[X()] * n`, not `[x] * n`."""
     node, made = record.site.node, record.module.site
-    return made is not None and made.file is record.site.file and any(part is made.node for part in ast.walk(node))
+    return made is not None and made.file is record.site.file and any(part is made.node for part in walk(node))
 
 
 def _class_attributes(places: Places) -> Iterator[AliasedModule]:

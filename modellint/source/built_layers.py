@@ -10,6 +10,7 @@ from modellint.source.interpreter.module_notes import BuiltRecord
 from modellint.source.interpreter.values import Const, ModuleValue, ParameterValue
 from modellint.source.naming import by_chance_on_purpose
 from modellint.source.places import Places
+from modellint.source.tree import children, walk
 
 _GUARDS = (ast.If, ast.IfExp, ast.Try, ast.While, ast.BoolOp, ast.Match, ast.ExceptHandler)
 
@@ -112,8 +113,8 @@ def _guarded(function: ast.AST, node: ast.AST) -> bool:
     return any(
         isinstance(part, ast.If)
         and part.lineno < line
-        and any(isinstance(inner, ast.Return | ast.Continue | ast.Break) for inner in ast.walk(part))
-        for part in ast.walk(function)
+        and any(isinstance(inner, ast.Return | ast.Continue | ast.Break) for inner in walk(part))
+        for part in walk(function)
     )
 
 
@@ -124,5 +125,5 @@ def _path(function: ast.AST, node: ast.AST) -> list[ast.AST]:
         path = stack.pop()
         if path[-1] is node:
             return path
-        stack.extend([*path, child] for child in ast.iter_child_nodes(path[-1]))
+        stack.extend([*path, child] for child in children(path[-1]))
     return [function]

@@ -28,6 +28,7 @@ from modellint.source.naming import words
 from modellint.source.places import Places
 from modellint.source.project import SourceFile
 from modellint.source.torch_api.names import canonical
+from modellint.source.tree import children, walk
 
 MANY = 2
 """How many rounds a loop stands for when nobody knows."""
@@ -202,7 +203,7 @@ def names_in(node: ast.AST) -> frozenset[str]:
     known: frozenset[str] | None = getattr(node, "_modellint_names", None)
     if known is None:
         found: set[str] = set()
-        for part in ast.walk(node):
+        for part in walk(node):
             if isinstance(part, ast.Name):
                 found.add(part.id)
             elif isinstance(part, ast.Attribute):
@@ -227,7 +228,7 @@ def bound_name(site: Site) -> str:
     targets: dict[int, str] | None = getattr(site.file.text.tree, "_modellint_targets", None)
     if targets is None:
         targets = {}
-        for node in ast.walk(site.file.text.tree):
+        for node in walk(site.file.text.tree):
             if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
                 first = node.targets[0] if isinstance(node, ast.Assign) else node.target
                 if isinstance(first, ast.Name | ast.Attribute):
@@ -249,7 +250,7 @@ def enclosing_function(file: SourceFile, node: ast.AST) -> ast.FunctionDef | ast
         stack: list[tuple[ast.AST, ast.AST]] = [(tree, tree)]
         while stack:
             part, function = stack.pop()
-            for child in ast.iter_child_nodes(part):
+            for child in children(part):
                 if isinstance(child, ast.Call | ast.For | ast.AsyncFor):
                     known[id(child)] = function
                 stack.append((child, child if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else function))

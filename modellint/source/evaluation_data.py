@@ -31,6 +31,7 @@ from modellint.source.interpreter.values import (
 from modellint.source.method_reach import reached, self_attributes
 from modellint.source.places import Places
 from modellint.source.transforms import is_random, pipeline, short_name, some_steps
+from modellint.source.tree import walk
 
 _MOST_PAIRS = 50
 
@@ -147,12 +148,12 @@ def _computed(loop: DataLoop, forward: ForwardRecord) -> bool:
     """The loop computes with what it gives the model: it may normalise by itself."""
     if forward.input_site is None:
         return True
-    names = {node.id for node in ast.walk(forward.input_site.node) if isinstance(node, ast.Name)}
+    names = {node.id for node in walk(forward.input_site.node) if isinstance(node, ast.Name)}
     code = [forward.input_site.node, loop.record.site.node]
     function = enclosing_function(forward.site.file, forward.site.node)
     if function is not None:
         code.append(function)
-    for node in (part for statement in code for part in ast.walk(statement)):
+    for node in (part for statement in code for part in walk(statement)):
         operands: list[ast.AST] = []
         if isinstance(node, ast.BinOp):
             operands = [node.left, node.right]

@@ -11,6 +11,7 @@ from modellint.source.interpreter.flow_nodes import LAYER, FlowNode
 from modellint.source.interpreter.values import Const, FunctionValue, ModuleValue, Site
 from modellint.source.places import Places
 from modellint.source.project import SourceFile, project_root
+from modellint.source.tree import walk
 
 
 def read(places: Places) -> Iterator[HiddenState]:
@@ -80,7 +81,7 @@ def _read_before(function: ast.FunctionDef, name: ast.Name) -> bool:
         and part.id == name.id
         and part is not name
         and ((part.lineno, part.col_offset) < place or part.lineno <= (name.end_lineno or name.lineno))
-        for part in ast.walk(function)
+        for part in walk(function)
     )
 
 
@@ -130,11 +131,9 @@ def _is_read(places: Places, owner: ModuleValue, name: str) -> bool:
 def _rewritten(tree: ast.AST, name: str) -> set[tuple[int, int]]:
     """Reads of `.name` in statements that assign to `.name`: `h.hidden = h.hidden.detach()`."""
     found: set[tuple[int, int]] = set()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Assign) and any(
             isinstance(target, ast.Attribute) and target.attr == name for target in node.targets
         ):
-            found |= {
-                (part.lineno, part.col_offset) for part in ast.walk(node.value) if isinstance(part, ast.Attribute)
-            }
+            found |= {(part.lineno, part.col_offset) for part in walk(node.value) if isinstance(part, ast.Attribute)}
     return found

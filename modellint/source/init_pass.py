@@ -14,6 +14,7 @@ from modellint.source.interpreter.weight_records import PassRecord
 from modellint.source.places import Places
 from modellint.source.torch_api.layers import LAYERS
 from modellint.source.torch_api.names import canonical
+from modellint.source.tree import walk
 
 _RANDOM = frozenset(
     f"{name}{ending}"
@@ -75,22 +76,22 @@ def _chain(places: Places, function: FunctionValue) -> list[_Test]:
         return []
     tests: list[_Test] = []
     inside: set[int] = set()
-    for node in ast.walk(function.node):
+    for node in walk(function.node):
         if not isinstance(node, ast.If):
             continue
-        for part in ast.walk(node.test):
+        for part in walk(node.test):
             found = _test(places, function, part)
             if found is None:
                 continue
             exact, classes = found
             if not classes:
                 return []  # a class that is not known
-            bodies = [inner for statement in node.body for inner in ast.walk(statement)]
+            bodies = [inner for statement in node.body for inner in walk(statement)]
             inside.update(id(inner) for inner in bodies)
             tests.append(_Test(part, exact, classes, _random_fill(function, bodies)))  # type: ignore[arg-type]
     if not any(test.fill for test in tests):
         return []
-    outside = [node for node in ast.walk(function.node) if id(node) not in inside]
+    outside = [node for node in walk(function.node) if id(node) not in inside]
     return [] if any(_is_random(node) for node in outside) else tests
 
 
@@ -208,7 +209,7 @@ def _never_called(places: Places) -> Iterator[InitPass]:
         for name, function in value.attrs.items():
             if not isinstance(function, FunctionValue) or function.owner is not value or name.startswith("__"):
                 continue
-            nodes = list(ast.walk(function.node))
+            nodes = walk(function.node)
             if not _random_fill(function, nodes) or any(name in base.attrs for base in value.mro[1:]):
                 continue
             if not function.decorators and _is_unused(places, value, name):
@@ -244,6 +245,8 @@ def _is_unused(places: Places, cls: ClassValue, method: str) -> bool:
     constructed = re.compile(rb"(?<!class )\b" + cls.name.encode() + rb"\(")
     mentions = 0
     is_constructed = False
+    if len(named.findall(places.project.content(places.file.path))) != 1:
+        return False
     for path in _connected(places):
         data = places.project.content(path)
         mentions += len(named.findall(data))

@@ -13,6 +13,7 @@ from modellint.source.method_reach import reached
 from modellint.source.naming import words
 from modellint.source.places import Places
 from modellint.source.torch_api.names import canonical
+from modellint.source.tree import walk
 
 _DIVIDES = frozenset(["worker", "workers", "rank", "world", "shard", "shards", "replica", "replicas", "islice"])
 _DRAWS = frozenset([
@@ -47,7 +48,7 @@ def iterable_read(places: Places, data: FrozenData | None) -> IterableRead | Non
     endless = bool(called & _DRAWS or called & _ENDLESS) or any(
         isinstance(part, ast.While) and isinstance(part.test, ast.Constant) and part.test.value
         for _, node in code
-        for part in ast.walk(node)
+        for part in walk(node)
     )
     file, start = code[0]
     source = None
@@ -74,7 +75,7 @@ def iterable_read(places: Places, data: FrozenData | None) -> IterableRead | Non
 def _known_attributes(data: FrozenData, classes: list[ast.ClassDef]) -> set[str]:
     """Attributes that hold data, or what reading it gave, in every worker alike."""
     assigned: dict[str, list[ast.AST]] = {}
-    for node in (part for statement in classes for part in ast.walk(statement) if isinstance(part, ast.Assign)):
+    for node in (part for statement in classes for part in walk(statement) if isinstance(part, ast.Assign)):
         for target in node.targets:
             if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self":
                 assigned.setdefault(target.attr, []).append(node.value)
@@ -92,20 +93,20 @@ def _source(function: ast.AST, attrs: set[str], functions: set[str]) -> tuple[as
     arguments = function.args
     local = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)} | functions
     assigned: dict[str, list[ast.AST]] = {}
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                for part in ast.walk(target):
+                for part in walk(target):
                     if isinstance(part, ast.Name):
                         assigned.setdefault(part.id, []).append(node.value)
         elif isinstance(node, ast.withitem) and isinstance(node.optional_vars, ast.Name):
             assigned.setdefault(node.optional_vars.id, []).append(node.context_expr)
         elif isinstance(node, ast.For | ast.comprehension):
-            for part in ast.walk(node.target):
+            for part in walk(node.target):
                 if isinstance(part, ast.Name):
                     local.add(part.id)
     first: ast.AST | None = None
-    for node in ast.walk(function):
+    for node in walk(function):
         given = None
         if isinstance(node, ast.For | ast.comprehension):
             given = node.iter

@@ -20,6 +20,7 @@ from modellint.source.interpreter.values import (
 )
 from modellint.source.iterable_read import iterable_read
 from modellint.source.places import Places
+from modellint.source.tree import children, walk
 
 
 def read(places: Places) -> Iterator[LoaderCall | UnusedSampler]:
@@ -83,7 +84,7 @@ def _unused(places: Places) -> Iterator[UnusedSampler]:
         function, name = _assigned_in(site, node)
         if function is None or name in ("", "_"):
             continue
-        if any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in ast.walk(function)):
+        if any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in walk(function)):
             continue
         if names_in(function) & {"locals", "vars", "globals", "exec", "eval"}:
             continue
@@ -106,8 +107,8 @@ def _assigned_in(site: Site, call: object) -> tuple[ast.AST | None, str]:
                 owner, name = function, target.id
             break
         inner = node if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else function
-        stack.extend((child, inner) for child in ast.iter_child_nodes(node))
-    if owner is not None and any(isinstance(n, ast.Global | ast.Nonlocal) and name in n.names for n in ast.walk(owner)):
+        stack.extend((child, inner) for child in children(node))
+    if owner is not None and any(isinstance(n, ast.Global | ast.Nonlocal) and name in n.names for n in walk(owner)):
         return None, ""
     if isinstance(owner, ast.Module) and "." in site.file.text.path and _may_be_imported(site):
         return None, ""
@@ -120,7 +121,7 @@ def _may_be_imported(site: Site) -> bool:
 
 
 def _plain_loader(places: Places, function: ast.AST) -> Span | None:
-    inside = {id(node) for node in ast.walk(function)}
+    inside = {id(node) for node in walk(function)}
     for node, made_there in places.records.data.loaders.items():
         if id(node) in inside and all(is_plain(loader.made) for loader, _ in made_there):
             return places.span(made_there[0][0].site)

@@ -34,6 +34,7 @@ from modellint.source.interpreter.values import (
 )
 from modellint.source.naming import words
 from modellint.source.places import Places
+from modellint.source.tree import walk
 
 _DRAWS = frozenset({"shuffle", "permutation", "randperm", "sample", "choice", "choices", "randint", "randrange"})
 _SHUFFLED_BEFORE = _DRAWS | {"train_test_split", "ShuffleSplit", "StratifiedShuffleSplit", "KFold", "StratifiedKFold"}
@@ -151,7 +152,7 @@ def called_names(tree: ast.AST) -> frozenset[str]:
     """The names that are called anywhere in a file."""
     known: frozenset[str] | None = getattr(tree, "_modellint_called", None)
     if known is None:
-        functions = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        functions = [node.func for node in walk(tree) if isinstance(node, ast.Call)]
         known = frozenset(
             f.attr if isinstance(f, ast.Attribute) else f.id
             for f in functions
@@ -181,7 +182,7 @@ def _sorts_by_key(cls: ast.ClassDef) -> bool:
         isinstance(node, ast.Call)
         and (getattr(node.func, "attr", "") == "sort" or getattr(node.func, "id", "") == "sorted")
         and any(keyword.arg == "key" for keyword in node.keywords)
-        for node in ast.walk(cls)
+        for node in walk(cls)
     )
 
 
@@ -201,7 +202,7 @@ def _by_position(loop: DataLoop) -> bool:
     return any(
         isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Load) and counter.id in names_in(part.slice)
         for statement in node.body
-        for part in ast.walk(statement)
+        for part in walk(statement)
     )
 
 

@@ -10,6 +10,7 @@ from modellint.facts.loss_use import OutputKind
 from modellint.source.interpreter.value_records import LogRecord
 from modellint.source.places import Places
 from modellint.source.statements_around import body_of, only_value, reads_of
+from modellint.source.tree import walk
 
 _OF = {OutputKind.DISTRIBUTION: "softmax", OutputKind.PROBABILITIES: "sigmoid"}
 
@@ -32,10 +33,10 @@ def _use(places: Places, record: LogRecord) -> LogUse:
         expression = only_value(body, name.id)
         single = expression is not None and reads_of(body, name.id) == 1
     if expression is not None:
-        single = single and (made is None or any(part is made for part in ast.walk(expression)))
+        single = single and (made is None or any(part is made for part in walk(expression)))
         # A sum of exponentials must be spelled out here: `exp` may have been kept for more.
         if of == "sum of exp":
-            single = single and any(_is_exp(part) for part in ast.walk(expression))
+            single = single and any(_is_exp(part) for part in walk(expression))
     return LogUse(
         place=places.span(record.site),
         text=record.site.file.text.segment(record.site.node),
@@ -55,5 +56,5 @@ def _in_double(expression: ast.AST) -> bool:
     return any(
         (isinstance(part, ast.Attribute) and part.attr in ("double", "float64"))
         or (isinstance(part, ast.Constant) and part.value in ("float64", "double"))
-        for part in ast.walk(expression)
+        for part in walk(expression)
     )

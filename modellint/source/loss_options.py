@@ -11,6 +11,7 @@ from modellint.source.interpreter.records import LossRecord
 from modellint.source.interpreter.values import Const, LoaderValue, Tensor, Value
 from modellint.source.naming import words
 from modellint.source.torch_api.losses import LOSSES
+from modellint.source.tree import walk
 
 
 def options_of(record: LossRecord) -> Mapping[str, Any]:
@@ -142,7 +143,7 @@ def _operands(node: ast.AST) -> list[ast.AST]:
 
 def _has_complement(tree: ast.AST, text: str) -> bool:
     """Whether the file says `1 - text`."""
-    for part in ast.walk(tree):
+    for part in walk(tree):
         if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Sub) and isinstance(part.left, ast.Constant):
             if _is_one(part.left) and ast.unparse(part.right) == text:
                 return True

@@ -9,6 +9,7 @@ from modellint.facts.mask_use import MaskUse
 from modellint.source.interpreter.flow_nodes import ITEM, LAYER, FlowNode
 from modellint.source.interpreter.values import Tensor, Value
 from modellint.source.places import Places
+from modellint.source.tree import walk
 
 _SDPA = "scaled_dot_product_attention"
 _POSITIONS = {
@@ -95,7 +96,7 @@ def _true_for_padding(made: FlowNode) -> bool | None:
 
 
 def _mentions_arange(node: ast.AST) -> bool:
-    return any(isinstance(part, ast.Attribute) and part.attr == "arange" for part in ast.walk(node))
+    return any(isinstance(part, ast.Attribute) and part.attr == "arange" for part in walk(node))
 
 
 def _counts(node: FlowNode, depth: int = 6) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from modellint.source.interpreter.values import ClassValue, FunctionValue
 from modellint.source.project import SourceFile
+from modellint.source.tree import walk
 
 _LIMIT = 40
 
@@ -22,7 +23,7 @@ def reached(cls: ClassValue, method: str) -> Iterator[tuple[SourceFile, ast.AST]
             continue
         seen.add(id(function.node))
         yield function.file, function.node
-        for node in ast.walk(function.node):
+        for node in walk(function.node):
             found = None
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
                 found = cls.lookup(node.attr)
@@ -37,7 +38,7 @@ def self_attributes(node: ast.AST) -> tuple[set[str], set[str], set[str]]:
     read: set[str] = set()
     written: set[str] = set()
     called: set[str] = set()
-    for part in ast.walk(node):
+    for part in walk(node):
         if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self":
             (read if isinstance(part.ctx, ast.Load) else written).add(part.attr)
         if (

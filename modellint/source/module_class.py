@@ -20,6 +20,7 @@ from modellint.source.module_tensors import hidden_tensors
 from modellint.source.places import Places
 from modellint.source.shadowed_methods import shadowed_methods
 from modellint.source.stray_flags import stray_flags
+from modellint.source.tree import walk
 
 
 def read(places: Places) -> Iterator[ModuleClass]:
@@ -65,7 +66,7 @@ def _class(places: Places, record: ConstructionRecord) -> ModuleClass | None:
 
 
 def _names_base_init(node: ast.AST) -> bool:
-    return any(isinstance(part, ast.Attribute) and part.attr == "__init__" for part in ast.walk(node))
+    return any(isinstance(part, ast.Attribute) and part.attr == "__init__" for part in walk(node))
 
 
 def _hidden(places: Places, module: ModuleValue) -> Iterator[HiddenModules]:

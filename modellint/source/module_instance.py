@@ -11,6 +11,7 @@ from modellint.source.interpreter.records import CallRecord
 from modellint.source.interpreter.values import ClassValue, ModuleValue, ParameterValue
 from modellint.source.places import Places
 from modellint.source.project import project_root
+from modellint.source.tree import walk
 
 _COMBINING = frozenset({"Add", "Sub", "torch.add", "torch.cat", "torch.Tensor.add", "torch.Tensor.add_"})
 _INIT_CODE = ("__init__", "init", "_init", "reset_parameters", "_reset", "extra_repr", "weights_init", "initialize")
@@ -135,7 +136,7 @@ def _finds_by_name(cls: ClassValue) -> bool:
     for base in cls.mro:
         if any(name == "_load_from_state_dict" or name.startswith("_keys_to_ignore") for name in base.attrs):
             return True
-        for node in ast.walk(base.node):
+        for node in walk(base.node):
             if isinstance(node, ast.Attribute) and node.attr in _BY_NAME:
                 if isinstance(node.value, ast.Name) and node.value.id in ("self", "super"):
                     return True
@@ -208,7 +209,7 @@ def _descends(places: Places, path: Path, class_name: str, family: set[str]) -> 
     tree = getattr(getattr(file, "text", None), "tree", None)
     if tree is None:
         return True
-    classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    classes = {node.name: node for node in walk(tree) if isinstance(node, ast.ClassDef)}
     stack, seen = [class_name], set()
     while stack:
         current = stack.pop()

@@ -22,6 +22,7 @@ from modellint.source.interpreter.values import (
 )
 from modellint.source.places import Places
 from modellint.source.project import project_root
+from modellint.source.tree import children, walk
 
 _ASKS = frozenset({
     "to", "cuda", "type_as", "cpu", "device", "dtype", "shape", "size", "dim", "ndim", "numel", "tolist", "item",
@@ -101,7 +102,7 @@ def _seen_to(places: Places, module: ModuleValue, name: str) -> bool:
     for method, _ in methods:
         words: set[str] = set()
         reads = 0
-        for node in ast.walk(method):
+        for node in walk(method):
             if isinstance(node, ast.Attribute):
                 words.add(node.attr)
                 reads += node.attr == name
@@ -179,8 +180,7 @@ def _has_axes(places: Places, value: Tensor) -> bool:
 def _set_in_constructor(module: ModuleValue, site: Site) -> bool:
     """The assignment stands in a constructor of the class."""
     return any(
-        method.name == "__init__" and any(part is site.node for part in ast.walk(method))
-        for method, _ in _methods(module)
+        method.name == "__init__" and any(part is site.node for part in walk(method)) for method, _ in _methods(module)
     )
 
 
@@ -197,7 +197,7 @@ def _set_elsewhere(places: Places, module: ModuleValue, name: str) -> bool:
     """Some code other than the constructor assigns it: `net.order = net.order.cuda()`."""
     for method, _ in _methods(module):
         if method.name != "__init__":
-            for node in ast.walk(method):
+            for node in walk(method):
                 if _is_own(node, name) and not isinstance(getattr(node, "ctx", None), ast.Load):
                     return True
     assert module.cls is not None
@@ -217,7 +217,7 @@ def _moved_at_use(module: ModuleValue, name: str) -> bool:
     for method, libraries in _methods(module):
         if method.name == "__init__":
             continue
-        parents = {child: parent for parent in ast.walk(method) for child in ast.iter_child_nodes(parent)}
+        parents = {child: parent for parent in walk(method) for child in children(parent)}
         for node in [node for node in parents if _is_own(node, name)]:
             reads += 1
             if not _moved(node, parents, method, libraries):
@@ -247,7 +247,7 @@ def _moved(node: ast.AST, parents: dict[ast.AST, ast.AST], method: ast.AST, libr
                 and part.attr in _MOVED_BY
                 and isinstance(part.value, ast.Name)
                 and part.value.id == local
-                for part in ast.walk(method)
+                for part in walk(method)
             )
         elif isinstance(parent, ast.Return | ast.Yield | ast.For | ast.comprehension | ast.withitem | ast.Compare):
             return True

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from modellint.source.interpreter.values import FunctionValue, Site, Value
 from modellint.source.places import Places
 from modellint.source.project import SourceFile, project_root
+from modellint.source.tree import children, walk
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _PLAIN_BASES = frozenset({"object", "Module", "nn.Module", "torch.nn.Module", "ABC", "abc.ABC"})
@@ -55,7 +56,7 @@ def _bindings(file: SourceFile) -> dict[int, _Binding]:
                     known[id(node.value)] = (node.target, scope, cls)
             inner_scope = node if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) else scope
             inner_class = node if isinstance(node, ast.ClassDef) else cls
-            stack.extend((child, inner_scope, inner_class) for child in ast.iter_child_nodes(node))
+            stack.extend((child, inner_scope, inner_class) for child in children(node))
         tree._modellint_bindings = known  # type: ignore[attr-defined]
     return known
 
@@ -143,7 +144,7 @@ def _of_attribute(
 def _imported(tree: ast.AST) -> frozenset[str]:
     known: frozenset[str] | None = getattr(tree, "_modellint_imported", None)
     if known is None:
-        statements = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+        statements = (node for node in walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
         names = (alias.asname or alias.name.partition(".")[0] for node in statements for alias in node.names)
         known = tree._modellint_imported = frozenset(names)  # type: ignore[attr-defined]
     return known
@@ -163,7 +164,7 @@ def _attribute_reads(tree: ast.AST, name: str) -> Iterator[_Read]:
         if isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Load):
             yield node, parent, above, cls
         inner = node if isinstance(node, ast.ClassDef) else cls
-        stack.extend((child, node, parent, inner) for child in ast.iter_child_nodes(node))
+        stack.extend((child, node, parent, inner) for child in children(node))
 
 
 def _use(
@@ -209,7 +210,7 @@ def _handed(
 
 def _reads(scope: ast.AST, name: str) -> Iterator[tuple[ast.expr, ast.AST, ast.AST]]:
     """Every read of a name in a scope and the functions inside that see it, with the two nodes around it."""
-    stack: list[tuple[ast.AST, ast.AST, ast.AST]] = [(child, scope, scope) for child in ast.iter_child_nodes(scope)]
+    stack: list[tuple[ast.AST, ast.AST, ast.AST]] = [(child, scope, scope) for child in children(scope)]
     while stack:
         node, parent, above = stack.pop()
         if isinstance(node, ast.Name):
@@ -218,7 +219,7 @@ def _reads(scope: ast.AST, name: str) -> Iterator[tuple[ast.expr, ast.AST, ast.A
             continue
         if isinstance(node, _FUNCTIONS) and _binds(node, name):
             continue
-        stack.extend((child, node, parent) for child in ast.iter_child_nodes(node))
+        stack.extend((child, node, parent) for child in children(node))
 
 
 def _binds(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, name: str) -> bool:
@@ -229,7 +230,7 @@ def _binds(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, name: 
         return True
     if isinstance(function, ast.Lambda):
         return False
-    inside = [node for statement in function.body for node in ast.walk(statement)]
+    inside = [node for statement in function.body for node in walk(statement)]
     if any(isinstance(node, ast.Global | ast.Nonlocal) and name in node.names for node in inside):
         return False
     return any(isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store) for node in inside)

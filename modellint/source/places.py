@@ -14,6 +14,7 @@ from modellint.source.interpreter.values import Const, FunctionValue, ModuleValu
 from modellint.source.project import SourceFile
 from modellint.source.surroundings import Surroundings
 from modellint.source.torch_api.layers import parameter_count
+from modellint.source.tree import walk
 
 
 class Places:
@@ -182,7 +183,7 @@ class Places:
             arguments = init.node.args
             parameters = [a.arg for a in (*arguments.posonlyargs, *arguments.args)][1:]
         result: list[str] = []
-        for node in ast.walk(test):
+        for node in walk(test):
             name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else None
             if name is None or name == "self":
                 continue
@@ -215,13 +216,13 @@ def _losses_in_training(module: ModuleValue) -> bool:
         return False
     arguments = forward.node.args
     own = {argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-    for node in ast.walk(forward.node):
-        if not isinstance(node, ast.If) or not any(_reads_training(part) for part in ast.walk(node.test)):
+    for node in walk(forward.node):
+        if not isinstance(node, ast.If) or not any(_reads_training(part) for part in walk(node.test)):
             continue
-        inside = [part for statement in node.body for part in ast.walk(statement)]
+        inside = [part for statement in node.body for part in walk(statement)]
         if any(isinstance(part, ast.Return) for part in inside):
             known = {id(part) for part in inside}
-            outside = [part for part in ast.walk(forward.node) if id(part) not in known]
+            outside = [part for part in walk(forward.node) if id(part) not in known]
             if own & (_names(inside) - _names(outside)):
                 return True
     return False

@@ -6,7 +6,7 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from modellint.source.interpreter.records import Records
 from modellint.source.interpreter.values import FunctionValue, Scope, Value
 from modellint.source.text import SourceText, read_text
 from modellint.source.torch_version import declared, from_text
+from modellint.source.tree import children, statements
 
 _MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", "modellint.toml", ".git", "requirements.txt", "environment.yml")
 # Files of these names never shadow the library: torch is torch, the standard library is Python's own.
@@ -100,6 +101,7 @@ class Project:
         self._imports: dict[Path, frozenset[Path]] = {}
         self._groups: dict[Path, dict[Path, int]] = {}
         self._library_names: dict[Path, frozenset[str]] = {}
+        self._attributes: dict[Path, _AttributeIndex] = {}
         self._readers: dict[tuple[Path, str], tuple[tuple[Path, ast.Attribute, str | None, str | None], ...]] = {}
 
     def shown(self, path: Path) -> str:
@@ -278,7 +280,7 @@ class Project:
         found: set[Path | None] = set()
         file = self.file(path)
         if not isinstance(file, BadInput):
-            for node in ast.walk(file.text.tree):
+            for node in statements(file.text.tree):
                 if isinstance(node, ast.Import):
                     found.update(self.find(path, alias.name, 0) for alias in node.names)
                 elif isinstance(node, ast.ImportFrom):
@@ -323,7 +325,7 @@ class Project:
             found: set[str] = set()
             file = self.file(path)
             if not isinstance(file, BadInput):
-                for node in ast.walk(file.text.tree):
+                for node in statements(file.text.tree):
                     if isinstance(node, ast.Import):
                         found.update(
                             a.asname or a.name.split(".")[0] for a in node.names if self.find(path, a.name, 0) is None
@@ -352,7 +354,10 @@ class Project:
                 continue
             file = self.file(path)
             if not isinstance(file, BadInput):
-                _collect_reads(file.text.tree, path, name, None, None, found)
+                index = self._attributes.get(path)
+                if index is None:
+                    index = self._attributes[path] = _AttributeIndex(file.text.tree)
+                found.extend((path, *read) for read in index.reads(name))
         result = self._readers[key] = tuple(found)
         return result
 
@@ -361,32 +366,36 @@ def _bytes_name(name: str) -> bytes:
     return re.escape(name.encode())
 
 
-def _collect_reads(
-    node: ast.AST,
-    path: Path,
-    name: str,
-    cls: str | None,
-    function: str | None,
-    found: list[tuple[Path, ast.Attribute, str | None, str | None]],
-) -> None:
-    stack: list[tuple[ast.AST, str | None, str | None]] = [(node, cls, function)]
-    while stack:
-        node, cls, function = stack.pop()
-        if isinstance(node, ast.ClassDef):
-            cls, function = node.name, None
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            function = node.name if function is None else function
-        elif isinstance(node, ast.Attribute):
-            if node.attr == name and not isinstance(node.ctx, ast.Store):
-                found.append((path, node, cls, function))
-        elif isinstance(node, ast.Constant):
-            value = node.value
-            if isinstance(value, str) and (value == name or value.startswith(f"{name}.")):
-                read = ast.Attribute(value=node, attr=name, ctx=ast.Load())
-                ast.copy_location(read, node)
-                found.append((path, read, cls, function))
-        for child in ast.iter_child_nodes(node):
-            stack.append((child, cls, function))
+class _AttributeIndex:
+    """Where a file reads attributes and has texts that may name one: with the class and the function around."""
+
+    def __init__(self, tree: ast.AST) -> None:
+        self._attributes: dict[str, list[tuple[ast.Attribute, str | None, str | None]]] = {}
+        self._texts: dict[str, list[tuple[ast.Constant, str | None, str | None]]] = {}
+        stack: list[tuple[ast.AST, str | None, str | None]] = [(tree, None, None)]
+        while stack:
+            node, cls, function = stack.pop()
+            kind = type(node)
+            if kind is ast.ClassDef:
+                cls, function = node.name, None  # type: ignore[attr-defined]
+            elif kind is ast.FunctionDef or kind is ast.AsyncFunctionDef:
+                function = node.name if function is None else function  # type: ignore[attr-defined]
+            elif kind is ast.Attribute:
+                if type(node.ctx) is not ast.Store:  # type: ignore[attr-defined]
+                    self._attributes.setdefault(node.attr, []).append((node, cls, function))  # type: ignore[attr-defined, arg-type]
+            elif kind is ast.Constant:
+                value = node.value  # type: ignore[attr-defined]
+                if type(value) is str:
+                    self._texts.setdefault(value.partition(".")[0], []).append((node, cls, function))  # type: ignore[arg-type]
+                continue
+            stack.extend((child, cls, function) for child in children(node))
+
+    def reads(self, name: str) -> Iterator[tuple[ast.Attribute, str | None, str | None]]:
+        """Reads of `.name`, then texts that are the name or start a dotted path with it, as reads at their places."""
+        yield from self._attributes.get(name, ())
+        for node, cls, function in self._texts.get(name, ()):
+            read = ast.Attribute(value=node, attr=name, ctx=ast.Load())
+            yield ast.copy_location(read, node), cls, function
 
 
 def _in_test_suite(path: Path, root: Path) -> bool:

@@ -25,6 +25,7 @@ from modellint.source.interpreter.values import LoaderValue, ObjectValue, Sequen
 from modellint.source.naming import words
 from modellint.source.places import Places
 from modellint.source.project import SourceFile
+from modellint.source.tree import walk
 
 _RANK_WORDS = frozenset([
     "rank", "ranks", "world", "shard", "shards", "sharded", "replica", "replicas", "partition", "partitions",
@@ -139,7 +140,7 @@ def _under_a_test_of_the_rank(site: Site) -> bool:
         and node.body[0].lineno <= line <= (node.end_lineno or 0)
         and {word for name in names_in(node.test) for word in words(name)} & {"rank", "master", "primary", "main"}
         and "__name__" not in names_in(node.test)
-        for node in ast.walk(site.file.text.tree)
+        for node in walk(site.file.text.tree)
     )
 
 
@@ -224,7 +225,7 @@ def _divides(site: Site | None, nodes: object) -> bool:
         node = waiting.pop()
         if _words(node) & _RANK_WORDS:
             return True
-        for part in ast.walk(node):
+        for part in walk(node):
             if isinstance(part, ast.Name) and part.id not in seen:
                 seen.add(part.id)
                 waiting.extend(assigned.get(part.id, ()))
@@ -235,10 +236,10 @@ def _assignments(file: SourceFile) -> dict[str, list[ast.AST]]:
     known: dict[str, list[ast.AST]] | None = getattr(file.text.tree, "_modellint_assignments", None)
     if known is None:
         known = {}
-        for node in ast.walk(file.text.tree):
+        for node in walk(file.text.tree):
             if isinstance(node, ast.Assign):
                 for target in node.targets:
-                    for part in ast.walk(target):
+                    for part in walk(target):
                         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
                             known.setdefault(part.id, []).append(node.value)
         file.text.tree._modellint_assignments = known  # type: ignore[attr-defined]

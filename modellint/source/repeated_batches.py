@@ -11,6 +11,7 @@ from modellint.source.interpreter.values import FunctionValue, LibraryObject, Lo
 from modellint.source.method_reach import reached, self_attributes
 from modellint.source.places import Places
 from modellint.source.transforms import is_random, pipeline
+from modellint.source.tree import walk
 
 _GENERATORS = frozenset({"random.Random", "numpy.random.RandomState", "numpy.random.default_rng", "torch.Generator"})
 _SEEDING = frozenset({"seed", "manual_seed", "set_state", "setstate"})
@@ -66,14 +67,14 @@ def _seeded_workers(loop: DataLoop) -> Iterator[tuple[str, str, Site | None]]:
         return
     arguments = function.node.args
     own = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-    own |= {n.id for n in ast.walk(function.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    own |= {n.id for n in walk(function.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     drawn = _draws(data.value, data.attrs)
-    for node in ast.walk(function.node):
+    for node in walk(function.node):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or len(node.args) != 1:
             continue
         library = _LIBRARY_OF_SEED.get((ast.unparse(node.func.value), node.func.attr))
         seed = node.args[0]
-        if any(isinstance(part, ast.Call) for part in ast.walk(seed)) or own & names_in(seed):
+        if any(isinstance(part, ast.Call) for part in walk(seed)) or own & names_in(seed):
             continue
         if library in drawn:
             yield "seeded", ast.unparse(node), Site(function.file, node)
@@ -87,7 +88,7 @@ def _draws(value: Value, attrs: dict[str, Value]) -> set[str]:
     if isinstance(value, LoaderValue) or not isinstance(value, ObjectValue):
         return result
     for _, node in reached(value.cls, "__getitem__"):
-        for part in ast.walk(node):
+        for part in walk(node):
             if not isinstance(part, ast.Call) or not isinstance(part.func, ast.Attribute):
                 continue
             owner = ast.unparse(part.func.value)

@@ -15,6 +15,7 @@ from modellint.source.interpreter.records import ForwardRecord, LoopRecord
 from modellint.source.interpreter.values import LoaderValue, Site, Value
 from modellint.source.loader_setup import called_names
 from modellint.source.places import Places
+from modellint.source.tree import walk
 
 _TEST_SPLITS = ("train=False", 'split="test"')
 _CONVENTION = frozenset(["benchmark", "leaderboard", "convention", "fold", "folds", "kfold", "cross"])
@@ -99,7 +100,7 @@ def _guarded(site: Site) -> tuple[str, ast.AST] | None:
     """The save or break in the arm of the `if` whose test this comparison is."""
     arm = _arms(site).get(id(site.node))
     for statement in arm or ():
-        for part in ast.walk(statement):
+        for part in walk(statement):
             if isinstance(part, ast.Break):
                 return "break", part
             if isinstance(part, ast.Call):
@@ -115,9 +116,9 @@ def _arms(site: Site) -> dict[int, list[ast.stmt]]:
     known: dict[int, list[ast.stmt]] | None = getattr(tree, "_modellint_arms", None)
     if known is None:
         known = {}
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.If):
-                for part in ast.walk(node.test):
+                for part in walk(node.test):
                     if isinstance(part, ast.Compare):
                         known[id(part)] = node.body
         tree._modellint_arms = known  # type: ignore[attr-defined]
@@ -170,8 +171,8 @@ def _labels(node: ast.AST, site: Site, loader: LoaderValue) -> ast.AST | None:
         return None
     name = bound_name(dataset.site)
     given = dataset.made.nodes.values() if dataset.made is not None and dataset.made.kind == "tensors" else ()
-    tensors = {part.id for argument in given for part in ast.walk(argument) if isinstance(part, ast.Name)}
-    for part in ast.walk(node):
+    tensors = {part.id for argument in given for part in walk(argument) if isinstance(part, ast.Name)}
+    for part in walk(node):
         if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == name and name:
             return part if part.attr in ("targets", "labels", "tensors", "data") else None
         if isinstance(part, ast.Name) and part.id in tensors:

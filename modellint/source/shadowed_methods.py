@@ -19,6 +19,7 @@ from modellint.source.interpreter.values import (
     Tensor,
 )
 from modellint.source.places import Places
+from modellint.source.tree import walk
 
 _HARMLESS = ("torch.nn.", "abc.", "typing.", "object")
 """Bases from outside that leave the names of nn.Module alone."""
@@ -87,7 +88,7 @@ def _does_something(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 def _switches(node: ast.AST, cls: ClassValue, seen: set[str]) -> bool:
     """It may switch the layers below: it, or a method that it calls, names something that can."""
-    for part in ast.walk(node):
+    for part in walk(node):
         if isinstance(part, ast.Attribute):
             if part.attr in _SWITCHES:
                 return True

@@ -10,6 +10,7 @@ from modellint.facts.torch_call import UNKNOWN
 from modellint.source.interpreter.torch_functions import READ_FROM_FILE
 from modellint.source.interpreter.values import Const, Site, Unknown, Value
 from modellint.source.places import Places
+from modellint.source.tree import walk
 
 _CHANGING = frozenset({"pop", "popitem", "update", "setdefault", "clear"})
 
@@ -46,7 +47,7 @@ def _changed(places: Places, state: Site, value: Value) -> bool:
         node = node.value
     if not isinstance(node, ast.Name):
         return False
-    for part in ast.walk(places.surroundings.function(state)):
+    for part in walk(places.surroundings.function(state)):
         if isinstance(part, ast.Assign):
             if any(isinstance(target, ast.Subscript) and _named(target.value, node.id) for target in part.targets):
                 return True

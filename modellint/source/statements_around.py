@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from modellint.source.interpreter.values import Site
+from modellint.source.tree import walk
 
 _CLOCK_NAMES = """time perf_counter process_time monotonic perf_counter_ns time_ns timeit Timer synchronize Event
 elapsed_time profile profiler record_function timer benchmark"""
@@ -52,7 +53,7 @@ def is_watched(site: Site, function: ast.AST | None) -> bool:
     if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
         body = [statement for statement in body if not isinstance(statement, ast.FunctionDef | ast.ClassDef)]
     for statement in body:
-        for part in ast.walk(statement):
+        for part in walk(statement):
             if isinstance(part, ast.Call):
                 name = part.func.attr if isinstance(part.func, ast.Attribute) else getattr(part.func, "id", "")
                 if name in _CLOCKS:
@@ -70,7 +71,7 @@ def is_read_later(site: Site, function: ast.AST | None, name: str) -> bool:
     loops = [s for s in around[:-1] if isinstance(s, ast.For | ast.AsyncFor | ast.While)]
     region = loops[0] if loops else None
     for statement in body:
-        for part in ast.walk(statement):
+        for part in walk(statement):
             if isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Load):
                 if part.lineno > (last.end_lineno or last.lineno):
                     return True
@@ -82,7 +83,7 @@ def is_read_later(site: Site, function: ast.AST | None, name: str) -> bool:
 def _is_target(body: list[ast.stmt], name: str) -> ast.AST | None:
     """An assignment of a name."""
     for statement in body:
-        for part in ast.walk(statement):
+        for part in walk(statement):
             if isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store):
                 return part
     return None
@@ -93,7 +94,7 @@ def reads_of(body: list[ast.stmt], name: str) -> int:
     return sum(
         isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Load)
         for statement in body
-        for part in ast.walk(statement)
+        for part in walk(statement)
     )
 
 
@@ -101,7 +102,7 @@ def only_value(body: list[ast.stmt], name: str) -> ast.expr | None:
     """What a name is assigned, where that happens once."""
     found: list[ast.expr | None] = []
     for statement in body:
-        for part in ast.walk(statement):
+        for part in walk(statement):
             if isinstance(part, ast.Assign):
                 if any(isinstance(target, ast.Name) and target.id == name for target in part.targets):
                     found.append(part.value if len(part.targets) == 1 else None)

@@ -10,6 +10,7 @@ from modellint.source.interpreter.module_notes import FLAG, FlagRecord
 from modellint.source.interpreter.values import Const, ModuleValue, ParameterValue, Site, Tensor, Unknown
 from modellint.source.places import Places
 from modellint.source.project import SourceFile
+from modellint.source.tree import walk
 
 _LOOPS = (".parameters", ".named_parameters")
 
@@ -112,7 +113,7 @@ def _defined(module: ModuleValue, name: str) -> bool:
         and isinstance(part.value, ast.Name)
         and part.value.id == "self"
         for base in cls.mro
-        for part in ast.walk(base.node)
+        for part in walk(base.node)
     )
 
 
@@ -122,10 +123,10 @@ def _loop_around(file: SourceFile, node: ast.AST) -> ast.For | None:
     if not isinstance(node.value, ast.Name):
         return None
     found: ast.For | None = None
-    for loop in ast.walk(file.text.tree):
+    for loop in walk(file.text.tree):
         if isinstance(loop, ast.For) and loop.lineno <= node.lineno <= (loop.end_lineno or loop.lineno):
             called = isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Attribute)
-            bound = {part.id for part in ast.walk(loop.target) if isinstance(part, ast.Name)}
+            bound = {part.id for part in walk(loop.target) if isinstance(part, ast.Name)}
             if node.value.id in bound:
                 over = called and loop.iter.func.attr in ("parameters", "named_parameters")  # type: ignore[attr-defined]
                 found = loop if over else None
@@ -134,13 +135,13 @@ def _loop_around(file: SourceFile, node: ast.AST) -> ast.For | None:
 
 def _names_flag(loop: ast.AST) -> bool:
     """A loop sets the flag by its right name as well."""
-    return any(isinstance(part, ast.Attribute) and part.attr in (FLAG, FLAG + "_") for part in ast.walk(loop))
+    return any(isinstance(part, ast.Attribute) and part.attr in (FLAG, FLAG + "_") for part in walk(loop))
 
 
 def _set_beside(site: Site, owner: str) -> bool:
     """The same file freezes the parameters of the same expression in the right way too."""
     text = site.file.text
-    for part in ast.walk(text.tree):
+    for part in walk(text.tree):
         if isinstance(part, ast.For):
             around = text.segment(part.iter)
             if around.startswith(tuple(owner + end for end in _LOOPS)) and _names_flag(part):

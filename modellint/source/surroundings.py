@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from modellint.source.interpreter.values import Site
+from modellint.source.tree import children, walk
 
 _VERSION = re.compile(r"version|hasattr|TORCH|[A-Z]{3,}")
 
@@ -22,9 +23,7 @@ class Surroundings:
         tree = site.file.text.tree
         parents = self._parents.get(id(tree))
         if parents is None:
-            parents = self._parents[id(tree)] = {
-                child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)
-            }
+            parents = self._parents[id(tree)] = {child: parent for parent in walk(tree) for child in children(parent)}
         node = parents.get(site.node)
         while node is not None:
             yield node

@@ -9,7 +9,7 @@ import ast
 import codecs
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from modellint.facts.reading import BadInput
@@ -60,6 +60,8 @@ class SourceText:
     tree: ast.Module
     encoding: str
     """The codec that decodes the file, by its own name: `utf-8`, `utf-8-sig` after a byte order mark, `gbk`."""
+    segments: dict[ast.AST, str] = field(default_factory=dict, repr=False)
+    """The texts of nodes that were asked for: the same ones are, again and again."""
 
     def span(self, node: ast.AST) -> Span:
         """Where a statement, expression or other node with a position stands."""
@@ -71,6 +73,12 @@ class SourceText:
 
     def segment(self, node: ast.AST) -> str:
         """The source of a node; its whitespace is collapsed when it covers several lines."""
+        known = self.segments.get(node)
+        if known is None:
+            known = self.segments[node] = self._segment(node)
+        return known
+
+    def _segment(self, node: ast.AST) -> str:
         span = self.span(node)
         if span.line == span.end_line:
             return self.lines[span.line - 1][span.column - 1 : span.end_column - 1]

@@ -16,6 +16,7 @@ from modellint.source.interpreter.records import EventRecord, LoopRecord
 from modellint.source.interpreter.values import Key, ModuleValue, OptimizerValue, ScalerValue, Site, Tensor
 from modellint.source.loop_paths import Held, Path, layer_keys, paths
 from modellint.source.places import Places
+from modellint.source.tree import walk
 from modellint.source.unused_optimizer import unused_optimizers
 
 _SHOWN = 60
@@ -97,12 +98,12 @@ def _outer_test(record: LoopRecord, ways: list[Path]) -> tuple[Key, PathTest] | 
 def _reads_outer_variable(record: LoopRecord, test: PathTest) -> bool:
     if not _inside(test.site, record.site):
         return False
-    names = {part.id for part in ast.walk(test.site.node) if isinstance(part, ast.Name)}
+    names = {part.id for part in walk(test.site.node) if isinstance(part, ast.Name)}
     outer = record.parent
     while outer is not None and names:
         node = outer.site.node
         if isinstance(node, ast.For) and _inside(record.site, outer.site):
-            names -= {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}
+            names -= {part.id for part in walk(node.target) if isinstance(part, ast.Name)}
             if not names:
                 return True
         outer = outer.parent

@@ -12,6 +12,7 @@ from modellint.source.interpreter.values import OptimizerValue, Site
 from modellint.source.loop_paths import layer_keys, paths
 from modellint.source.name_use import SCHEDULE, methods_called
 from modellint.source.places import Places
+from modellint.source.tree import walk
 
 _HARMLESS = frozenset({"zero_grad", "state_dict", "load_state_dict", "param_groups", SCHEDULE})
 
@@ -113,6 +114,6 @@ def _only_trains(places: Places, record: BackwardRecord) -> bool:
 def _reads_gradients(tree: ast.AST) -> bool:
     known: bool | None = getattr(tree, "_modellint_reads_gradients", None)
     if known is None:
-        known = any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in ast.walk(tree))
+        known = any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in walk(tree))
         tree._modellint_reads_gradients = known  # type: ignore[attr-defined]
     return known

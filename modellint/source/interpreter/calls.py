@@ -53,6 +53,7 @@ from modellint.source.interpreter.values import (
 )
 from modellint.source.project import SourceFile
 from modellint.source.torch_api.module_methods import MODULE_METHODS
+from modellint.source.tree import children
 
 _WRAPPED_ITERATION = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.trange",
                                 "rich.progress.track",
@@ -295,7 +296,7 @@ class Calls(PythonBuiltins):
             values.insert(0, frame.returned)
         is_generator = getattr(function.node, "_modellint_generator", None)
         if is_generator is None:
-            is_generator = _is_generator(function.node)
+            is_generator = "yield" in function.file.text.text and _is_generator(function.node)
             function.node._modellint_generator = is_generator  # type: ignore[union-attr]
         if is_generator:
             return Unknown("a generator")
@@ -621,13 +622,13 @@ def _is_main_guard(node: ast.stmt) -> bool:
 
 
 def _is_generator(node: ast.AST) -> bool:
-    stack: list[ast.AST] = list(ast.iter_child_nodes(node))
+    stack: list[ast.AST] = list(children(node))
     while stack:
         part = stack.pop()
         if isinstance(part, ast.Yield | ast.YieldFrom):
             return True
         if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            stack.extend(ast.iter_child_nodes(part))
+            stack.extend(children(part))
     return False
 
 

@@ -36,6 +36,7 @@ from modellint.source.interpreter.values import (
     Value,
     const,
 )
+from modellint.source.tree import walk
 
 _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
@@ -56,7 +57,7 @@ def _extent(first: ast.AST, last: ast.AST) -> tuple[tuple[int, int], tuple[int, 
 
 def reads_names(node: ast.AST) -> bool:
     """Whether a test reads anything at all."""
-    return any(isinstance(part, ast.Name) for part in ast.walk(node))
+    return any(isinstance(part, ast.Name) for part in walk(node))
 
 
 def _identity(left: Value, right: Value) -> bool | None:
@@ -280,7 +281,7 @@ class Conditions(Expressions):
             return True
         names = self.frame.scope.names
         reads_self = False
-        for node in ast.walk(test):
+        for node in walk(test):
             if isinstance(node, ast.Name) and node.id in names:
                 if names[node.id] is not module:
                     return False

@@ -70,8 +70,11 @@ class Flow(LayerNotes):
     def _tensors(self, values: Iterable[Value], depth: int = 2) -> list[Tensor]:
         found: list[Tensor] = []
         for value in values:
-            if type(value) is Tensor:
-                found.append(value)
+            kind = type(value)
+            if kind is Tensor:
+                found.append(value)  # type: ignore[arg-type]
+            elif kind is Unknown or kind is Const:
+                continue  # by far the most
             elif depth and isinstance(value, SequenceValue):
                 found.extend(self._tensors(value.items[:8], depth - 1))
             elif depth and isinstance(value, DictValue):

@@ -14,6 +14,7 @@ from modellint.source.interpreter.values import (
     Unknown,
     Value,
 )
+from modellint.source.tree import walk
 
 
 def _counters(node: ast.stmt) -> tuple[str, ...]:
@@ -22,7 +23,7 @@ def _counters(node: ast.stmt) -> tuple[str, ...]:
     if known is None:
         found = {
             part.target.id
-            for part in ast.walk(node)
+            for part in walk(node)
             if isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name)
         }
         known = node._modellint_counters = tuple(sorted(found))  # type: ignore[attr-defined]
@@ -69,7 +70,7 @@ class Loops(Statements):
         return any(
             (isinstance(part, ast.Attribute) and part.attr in ("append", "add_module", "extend"))
             or (isinstance(part, ast.AugAssign) and isinstance(part.value, ast.List))
-            for part in ast.walk(node)
+            for part in walk(node)
         )
 
     def _while(self, node: ast.While) -> str | None:

@@ -365,6 +365,13 @@ class Machine:
 
     def join(self, values: Iterable[Value]) -> Value:
         """One value that stands for any of these."""
+        values = list(values)
+        if len(values) == 2:
+            one, other = values
+            if one is other:
+                return one
+            if (type(one) is Unknown or type(other) is Unknown) and Choice not in (type(one), type(other)):
+                return Unknown("paths meet", *taints(values))
         options: list[Value] = []
         for value in values:
             for option in value.options if isinstance(value, Choice) else (value,):

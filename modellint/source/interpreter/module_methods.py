@@ -31,6 +31,7 @@ from modellint.source.interpreter.values import (
     sequence,
 )
 from modellint.source.torch_api.module_methods import MOVES
+from modellint.source.tree import walk
 
 
 class ModuleMethods(Modules):
@@ -38,7 +39,7 @@ class ModuleMethods(Modules):
 
     def release_closure(self, function: FunctionValue) -> None:
         """Code that runs nobody knows when: the modules it names count as used."""
-        for node in ast.walk(function.node):
+        for node in walk(function.node):
             value = self.lookup(node.id, function.closure) if isinstance(node, ast.Name) else None
             if isinstance(value, ModuleValue):
                 value.reads.add("*")

@@ -16,6 +16,7 @@ from modellint.source.interpreter.values import (
     sequence,
 )
 from modellint.source.project import SourceFile
+from modellint.source.tree import walk
 
 
 def named_tuple_class(call: CallArguments, node: ast.AST, file: SourceFile) -> ClassValue | None:
@@ -35,7 +36,7 @@ def named_tuple_class(call: CallArguments, node: ast.AST, file: SourceFile) -> C
         ast.AnnAssign(ast.Name(field, ast.Store()), ast.Constant(None), None, 1) for field in fields
     ]
     definition = ast.ClassDef(str(name.value), [], [], body, [])
-    for part in ast.walk(definition):
+    for part in walk(definition):
         ast.copy_location(part, node)
     cls = ClassValue(definition, file, definition.name, (External(NAMED_TUPLE),), {}, False, (NAMED_TUPLE,), False, ())
     cls.mro = (cls,)

@@ -62,7 +62,9 @@ class Notes(Training):
     def _flat(self, values: list[Value]) -> list[Value]:
         result: list[Value] = []
         for value in values:
-            if isinstance(value, SequenceValue):
+            if type(value) is Unknown:
+                result.append(value)
+            elif isinstance(value, SequenceValue):
                 result.extend(value.items)
             elif isinstance(value, Choice):
                 result.extend(value.options)

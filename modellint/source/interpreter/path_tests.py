@@ -22,6 +22,7 @@ from modellint.source.interpreter.values import (
     Unknown,
     Value,
 )
+from modellint.source.tree import walk
 
 _PURE = frozenset(
     ["len", "isinstance", "hasattr", "getattr", "bool", "int", "float", "abs", "max", "min", "round", "any", "all",
@@ -72,7 +73,7 @@ def _spelled(node: ast.expr) -> _Spelling:
         core, outcome = core.operand, not outcome
     period = _period(core)
     chains: list[tuple[str, ...]] = []
-    for part in ast.walk(core):
+    for part in walk(core):
         if isinstance(part, ast.Call):
             function = part.func
             name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")

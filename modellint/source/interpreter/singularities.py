@@ -6,6 +6,7 @@ import ast
 from typing import NamedTuple
 
 from modellint.source.interpreter.values import Site
+from modellint.source.tree import walk
 
 _AT_ZERO = frozenset({"sqrt", "rsqrt", "log", "log2", "log10", "reciprocal"})
 _AT_ONE = frozenset({"acos", "asin", "arccos", "arcsin", "atanh", "acosh"})
@@ -38,7 +39,7 @@ def guarded(call: ast.Call) -> tuple[ast.expr, ast.Name, str] | None:
     if bound is None:
         return None
     for branch in call.args[1:]:
-        for part in ast.walk(branch):
+        for part in walk(branch):
             at = _singular(part, names[0].id)
             if at is not None and (at == "0") == (0 <= bound < 0.5):
                 return part, names[0], at  # type: ignore[return-value]

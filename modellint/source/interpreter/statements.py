@@ -37,6 +37,7 @@ from modellint.source.interpreter.values import (
     sequence,
 )
 from modellint.source.project import SourceFile
+from modellint.source.tree import walk
 
 RETURN, BREAK, CONTINUE, RAISE = "return", "break", "continue", "raise"
 
@@ -305,7 +306,7 @@ class Statements(Containers):
                 exhaustive = True
 
             def run(case: ast.match_case = case) -> str | None:
-                for part in ast.walk(case.pattern):
+                for part in walk(case.pattern):
                     name = getattr(part, "name", None) or getattr(part, "rest", None)
                     if isinstance(name, str):
                         self.put(self.frame.scope.names, name, self.unknown(case.pattern, "matched", subject))
