@@ -32,6 +32,7 @@ from modellint.source.interpreter.values import (
     ParameterValue,
     SequenceValue,
     Tensor,
+    Unknown,
     Value,
 )
 from modellint.source.torch_api.functions import DROPOUTS, SIGNATURES
