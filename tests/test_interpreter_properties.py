@@ -310,10 +310,11 @@ class Net(nn.Module):
             for x, y in val_loader:
                 print(criterion(model(x), y).item())
 """
+SCORES = "self.b(F.relu(self.drop(self.a(x))))"
 RESULTS = {
-    "nn.BCEWithLogitsLoss()": ("torch.sigmoid(self.b(F.relu(self.drop(self.a(x)))))", "self.b(F.relu(self.drop(self.a(x))))"),
-    "nn.CrossEntropyLoss()": ("F.softmax(self.b(F.relu(self.drop(self.a(x)))), dim=1)", "self.b(F.relu(self.drop(self.a(x))))"),
-    "nn.NLLLoss()": ("self.b(F.relu(self.drop(self.a(x))))", "F.log_softmax(self.b(F.relu(self.drop(self.a(x)))), dim=1)"),
+    "nn.BCEWithLogitsLoss()": (f"torch.sigmoid({SCORES})", SCORES),
+    "nn.CrossEntropyLoss()": (f"F.softmax({SCORES}, dim=1)", SCORES),
+    "nn.NLLLoss()": (SCORES, f"F.log_softmax({SCORES}, dim=1)"),
 }
 
 

@@ -397,6 +397,10 @@ def test_missing_eval_with_dropout_only() -> None:
     assert finding.label == "dropout still zeroes values at random"
 
 
+def test_missing_eval_of_a_model_whose_mode_matters_whatever_the_rest_is() -> None:
+    assert only("missing-eval", replace(EVALUATION, model=replace(INCOMPLETE, mode_matters=True)))
+
+
 def test_missing_eval_with_an_uncertain_layer_is_likely() -> None:
     finding = only("missing-eval", replace(EVALUATION, model=replace(MODEL, certain_mode_dependent=False)))
     assert (finding.certainty, finding.level) == (Certainty.LIKELY, Level.WARNING)

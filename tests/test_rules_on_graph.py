@@ -178,6 +178,14 @@ def test_what_keeps_a_graph_is_where_code_says_so() -> None:
     assert only("loss-kept-with-graph", in_a_run).span == at(23)
 
 
+def test_a_backward_shows_the_graph_of_what_no_known_model_made() -> None:
+    kept = KeptGraph(at(25), "loss.backward()", None, 0, keeper="total += loss", keeper_place=at(27))
+    finding = only("loss-kept-with-graph", kept)
+    assert finding.span == at(27)
+    (note,) = finding.related
+    assert (note.span, note.label) == (at(25), "`loss.backward()` shows that it has a graph")
+
+
 def test_a_gradient_that_leaks() -> None:
     leak = GradientLeak(at(30), "loss_d.backward()", OTHER, ADAM, MODEL, at(28), at(34), "loss_g.backward()", at(35))
     finding = only("gan-detach-missing", leak)

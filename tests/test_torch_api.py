@@ -434,10 +434,23 @@ def activated(name: str) -> Any:
 PROMISE_MORE = frozenset({"hardtanh", "hardtanh_", "gumbel_softmax", "exp", "exp_"})
 
 
+INVERSES = {"exp": ("log_softmax", "softmax"), "log": ("softmax", "log_softmax")}
+
+
+@pytest.mark.parametrize(("name", "kind"), sorted((n, k) for n, k in ACTIVATIONS.items() if k in INVERSES))
+def test_what_leads_from_one_kind_to_another(name: str, kind: str) -> None:
+    before, after = INVERSES[kind]
+    value = getattr(torch, before)(scores(), 1)
+    function = resolve(name)
+    assert callable(function)
+    result = function(value)
+    assert of_kind(after, result, 1)
+
+
 @pytest.mark.parametrize(("name", "kind"), sorted(ACTIVATIONS.items()))
 def test_activations_do_what_their_kind_says(name: str, kind: str) -> None:
     result = activated(name)
-    if kind == "other":
+    if kind in ("other", *INVERSES):
         assert not kinds_of(result) or name.rpartition(".")[2] in PROMISE_MORE
     else:
         assert of_kind(kind, result, 1)

@@ -14,10 +14,10 @@ class KeptGraph:
     """The graph of a loss outlives the optimizer step it was made for, step after step."""
 
     place: Span
-    """The call of the model."""
+    """The call of the model; without a model, the backward that shows that there is a graph."""
     text: str
     """`model(x)`."""
-    model: ModelRef
+    model: ModelRef | None
     alive: int
     """Graphs of past steps that were alive at once, after a full garbage collection."""
     run: RunEvidence | None = None

@@ -41,6 +41,9 @@ class ModelRef:
     """Layers of its forward that act differently under train() and eval(); dropout with p=0 is left out."""
     certain_mode_dependent: bool = False
     """At least one of `mode_dependent` is so for sure (a dropout whose p is unknown is not)."""
+    mode_matters: bool = False
+    """One layer of them is so for sure, or only wrappers (DataParallel) keep the model from being complete; and no
+    class in it has a base that was not followed: the mode matters whatever the rest is."""
     losses_in_training: bool = False
     """In training mode, and only there, its forward takes the targets and returns losses, as detectors do: a loss on
     held-out data can only be had in training mode."""

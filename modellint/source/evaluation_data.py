@@ -9,6 +9,7 @@ from modellint.facts.evaluation_data import DrawnStep, EvaluationData, Normaliza
 from modellint.facts.span import Span
 from modellint.source.data_loops import (
     DataLoop,
+    absent,
     bound_name,
     data_loops,
     enclosing_function,
@@ -78,7 +79,7 @@ def _pair(places: Places, loop: DataLoop, other: DataLoop, training: list[DataLo
         split_place=places.optional(split),
         held_out=held_out(loop, other),
         training_meant=training_meant(loop, other),
-        sampled=not is_plain(loop.made) or not is_plain(other.made),
+        sampled=not is_plain(loop.made) or not _reads_all(other),
         on_purpose=on_purpose(places, loop, other),
         separate_parts=separate,
         drawn=_drawn(places, data),
@@ -97,6 +98,16 @@ def _pair(places: Places, loop: DataLoop, other: DataLoop, training: list[DataLo
 
 
 # ---------------------------------------------------------------- which data
+
+
+def _reads_all(loop: DataLoop) -> bool:
+    """The loader has no sampler, or one that only shuffles what an evaluation reads in order."""
+    if is_plain(loop.made):
+        return True
+    sampler = loop.made.arguments.get("sampler")
+    if loop.made.open or not absent(loop.made, "batch_sampler") or not isinstance(sampler, LibraryObject):
+        return False
+    return sampler.name == "torch.utils.data.RandomSampler" and "num_samples" not in sampler.attrs
 
 
 def _chain(data: FrozenData | None) -> list[FrozenData]:

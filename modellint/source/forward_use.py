@@ -59,17 +59,21 @@ def read(places: Places) -> Iterator[ForwardUse]:
 
 
 def _training_forwards(places: Places) -> set[int]:
-    """Forwards that a backward or step follows in the same pass of a loop."""
+    """Forwards that a backward or step follows in the same pass of a loop, and those that run its batch again."""
     result: set[int] = set()
     for loop in places.records.loops:
         for items in loop.rounds:
             for path, _ in passes(items)[0]:
                 waiting: list[ForwardRecord] = []
+                trained: set[int] = set()
                 for event in path:
                     if event.kind is EventKind.FORWARD and event.forward is not None:
                         waiting.append(event.forward)
+                        if id(event.forward.input) in trained:
+                            result.add(id(event.forward))
                     elif event.kind in (EventKind.BACKWARD, EventKind.OPTIMIZER_STEP):
                         result.update(id(forward) for forward in waiting)
+                        trained.update(id(forward.input) for forward in waiting)
                         waiting.clear()
     return result
 

@@ -21,6 +21,11 @@ def read(places: Places) -> Iterator[KeptGraph]:
         if not store.carried or store.backwarded or not _trains(store) or store.site in seen:
             continue
         seen.add(store.site)
+        if store.proof is not None and not store.forwards:
+            site = store.proof
+            yield KeptGraph(places.span(site), site.file.text.segment(site.node), None, 0, None, store.text,
+                            places.span(store.site))  # fmt: skip
+            continue
         again = [note for note in notes.backwards if note.forwards & store.forwards]
         if not again or any(note.keeps or not note.steps for note in again):
             continue  # a second backward through a graph needs retain_graph in the first

@@ -83,9 +83,22 @@ class Places:
             complete=self.is_complete(module),
             mode_dependent=tuple(self.layer(name, part) for name, part, _ in dependent),
             certain_mode_dependent=any(certain for _, _, certain in dependent),
+            mode_matters=self.mode_matters(module, dependent),
             losses_in_training=_losses_in_training(module),
             trainable=self.trainable(module),
         )
+
+    @staticmethod
+    def mode_matters(module: ModuleValue, dependent: list[tuple[str, ModuleValue, bool]]) -> bool:
+        """The mode matters, whatever was not followed of the module."""
+        if not dependent:
+            return False
+        parts = module.walk_values()
+        if any(part.cls is not None and part.cls.unknown_base for part in parts):
+            return False
+        layers = [(part, sure) for _, part, sure in dependent if part.cls is None or part.spec is not None]
+        certain = any(sure and part.complete for part, sure in layers)
+        return certain or all(part.complete or "wrapped" in part.state for part in parts)
 
     @staticmethod
     def is_complete(module: ModuleValue) -> bool:

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from modellint.facts.scheduler_setup import Interval, SchedulePlace, SchedulerSetup
+from modellint.source.data_loops import enclosing_function
 from modellint.source.interpreter.records import LoopRecord, ScheduleStep
 from modellint.source.interpreter.values import (
     Const,
@@ -24,6 +25,7 @@ from modellint.source.loop_paths import layer_keys
 from modellint.source.name_use import methods_called
 from modellint.source.places import Places
 from modellint.source.training_loop import reference
+from modellint.source.tree import walk
 
 _MOST_CYCLE = 2000
 """The default of CyclicLR's `step_size_up`."""
@@ -128,7 +130,10 @@ def _counts(scheduler: SchedulerValue, loop: LoopRecord | None) -> tuple[Interva
     kind = scheduler.kind
     name = {"StepLR": "step_size", "MultiStepLR": "milestones", "CosineAnnealingLR": "T_max"}.get(kind)
     if name is not None and name in given:
-        return _of_size(name, given[name], number, stop)
+        counts, shown = _of_size(name, given[name], number, stop)
+        if counts is Interval.UNKNOWN and loop is not None and _is_part(scheduler.site, name, loop):
+            return Interval.EPOCH, f"`{name}` is a part of the number of epochs"
+        return counts, shown
     if kind == "ExponentialLR":
         gamma = given.get("gamma")
         if isinstance(gamma, Const) and isinstance(gamma.value, float) and gamma.value <= _FAST_DECAY:
@@ -159,3 +164,29 @@ def _of_size(name: str, size: Value, number: int | None, stop: Value | None) -> 
         shown = f"[{', '.join(map(str, numbers))}]" if isinstance(size, SequenceValue) else str(numbers[0])
         return Interval.EPOCH, f"`{name}={shown}` lies within the {number:,} epochs"
     return Interval.UNKNOWN, ""
+
+
+def _is_part(site: Site | None, name: str, loop: LoopRecord) -> bool:
+    """`step_size=epochs // 2` where `range(epochs)` counts: one variable, bound once in its file, at one level."""
+    around = loop.parent.site if loop.parent is not None else None
+    if site is None or around is None or site.file is not around.file or not isinstance(site.node, ast.Call):
+        return False
+    keywords = [keyword.value for keyword in site.node.keywords if keyword.arg == name]
+    size = next(iter(keywords or site.node.args[1:2]), None)
+    if not isinstance(size, ast.BinOp) or not isinstance(size.op, ast.FloorDiv) or not isinstance(size.left, ast.Name):
+        return False
+    header = around.node.iter if isinstance(around.node, ast.For) else None
+    if not isinstance(size.right, ast.Constant) or not isinstance(header, ast.Call) or header.keywords:
+        return False
+    stop = header.args[-1] if 0 < len(header.args) < 3 else None
+    if not isinstance(stop, ast.Name) or stop.id != size.left.id or not isinstance(header.func, ast.Name):
+        return False
+    bound = [node for node in walk(site.file.text.tree) if _binds(node, stop.id)]
+    inside = enclosing_function(site.file, site.node) is enclosing_function(site.file, around.node)
+    return header.func.id == "range" and len(bound) == 1 and inside
+
+
+def _binds(node: ast.AST, name: str) -> bool:
+    if isinstance(node, ast.arg):
+        return node.arg == name
+    return isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load)

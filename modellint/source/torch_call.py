@@ -42,8 +42,9 @@ def _argument(places: Places, name: str, site: Site, value: Value) -> Argument:
     node = site.node
     has_place = hasattr(node, "lineno")
     constant = value.value if isinstance(value, Const) else UNKNOWN
-    # A constant as written, or an attribute that the constructor set, is the same in both modes.
-    fixed = isinstance(value, Const) or (isinstance(node, ast.Attribute) and node.attr != "training")
+    # A constant as written, or an attribute (or its n-th item) that the constructor set, is the same in both modes.
+    kept = node.value if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) else node
+    fixed = isinstance(value, Const) or (isinstance(kept, ast.Attribute) and kept.attr != "training")
     return Argument(
         name=name,
         text=site.file.text.segment(node) if has_place else "",

@@ -114,7 +114,9 @@ class MissingEval(Rule):
 
     def forward_use(self, use: ForwardUse) -> Iterator[Finding]:
         model = use.model
-        if not model.complete or not model.mode_dependent or model.losses_in_training or not use.modes:
+        if not (model.complete or model.mode_matters) or not model.mode_dependent:
+            return
+        if model.losses_in_training or not use.modes:
             return
         if any(state.mode is not Mode.TRAIN for state in use.modes) or not is_evaluation(use):
             return

@@ -100,7 +100,9 @@ class MissingTrain(Rule):
         model = use.model
         if not (use.backwarded and use.stepped and use.repeated and use.grad is True):
             return
-        if use.framework is not None or use.stochastic_on_purpose or not model.complete or not model.mode_dependent:
+        if use.framework is not None or use.stochastic_on_purpose:
+            return
+        if not (model.complete or model.mode_matters) or not model.mode_dependent:
             return
         train = [state for state in use.modes if state.mode is Mode.TRAIN]
         if use.modes and all(state.mode is Mode.EVAL and state.by_construction for state in use.modes):

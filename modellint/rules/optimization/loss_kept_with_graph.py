@@ -68,11 +68,13 @@ class LossKeptWithGraph(Rule):
 
     def _kept_by(self, kept: KeptGraph, place: Span) -> Finding:
         """Code shows what keeps them."""
+        begins = kept.model is not None
+        shown = f"the graph begins at `{kept.text}`" if begins else f"`{kept.text}` shows that it has a graph"
         return self.finding(
             at=place,
             message=f"`{kept.keeper}` keeps the graph of every batch",
             label="a tensor with its graph",
-            related=[Note(kept.place, f"the graph begins at `{kept.text}`")],
+            related=[Note(kept.place, shown)],
             why="each tensor holds the graph of its batch, 1 more in every round: memory grows with every batch",
             help="keep numbers, not tensors: add `.item()` or `.detach()` to what is kept",
         )

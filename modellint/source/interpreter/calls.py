@@ -76,6 +76,11 @@ class Calls(PythonBuiltins):
     def call_module(self, module: ModuleValue, call: CallArguments, node: ast.AST, direct: bool = False) -> Value:
         raise NotImplementedError
 
+    def inherited_forward(
+        self, module: ModuleValue, forward: FunctionValue, call: CallArguments, node: ast.AST
+    ) -> CallArguments:
+        raise NotImplementedError
+
     def construct_module(self, cls: ClassValue, call: CallArguments, node: ast.AST) -> Value:
         raise NotImplementedError
 
@@ -123,6 +128,8 @@ class Calls(PythonBuiltins):
         if isinstance(function, FunctionValue):
             return self.call_function(function, None, arguments, node)
         if isinstance(function, BoundMethod):
+            if function.function.name == "forward" and isinstance(function.receiver, ModuleValue):
+                arguments = self.inherited_forward(function.receiver, function.function, arguments, node)
             return self.call_function(function.function, function.receiver, arguments, node)
         if isinstance(function, ClassValue):
             return self.construct(function, arguments, node)
@@ -140,13 +147,17 @@ class Calls(PythonBuiltins):
                 return self.call(options[0], arguments, node)
             if all(_acts_on_itself(option) for option in options):
                 # Whichever object it is, that one is called: each is switched, stepped or run for sure.
-                return self.join([self.call(option, arguments, node) for option in options])
+                return self.join(self.call_each(options, arguments, node))
             return self.choose([lambda o=o: self.call(o, arguments, node) for o in options])  # type: ignore[misc]
         if isinstance(function, ObjectValue):
             method = function.cls.lookup("__call__")
             if isinstance(method, FunctionValue):
                 return self.call_function(method, function, arguments, node)
         return self.unknown_call(function, arguments, node)
+
+    def call_each(self, options: list[Value], arguments: CallArguments, node: ast.AST) -> list[Value]:
+        """What each of a few callables makes of the arguments, where nobody knows which of them it is."""
+        return [self.call(option, arguments, node) for option in options]
 
     def _external(self, name: str, call: CallArguments, node: ast.AST) -> Value:
         if "." not in name and name in BUILTIN_NAMES:
@@ -469,6 +480,8 @@ class Calls(PythonBuiltins):
         if isinstance(cls, ClassValue) and value.owner in cls.mro:
             following = cls.mro[cls.mro.index(value.owner) + 1 :]
             for base in following:
+                if name == "__init__" and not base.is_module and self.behind_module(cls, base):
+                    break
                 known = base.attrs.get(name)
                 if isinstance(known, FunctionValue):
                     if self._is_decorated(known, "staticmethod"):
@@ -489,7 +502,7 @@ class Calls(PythonBuiltins):
                 self.put(module.state, f"frozen:{parameter}", self.truth(value) is False)
         elif name == "requires_grad" and isinstance(target, Tensor | Unknown) and self.truth(value):
             self.records.gradient_functions.add(self.frame.function.node if self.frame.function is not None else None)
-        elif name == "grad" and isinstance(target, ParameterValue | Unknown):
+        elif name == "grad" and isinstance(target, ParameterValue | Unknown | Tensor):
             gradient_set(self, target, value, node)  # type: ignore[arg-type]
         elif isinstance(target, ModuleValue):
             self.set_module_attribute(target, name, value, node)

@@ -34,6 +34,7 @@ from modellint.source.interpreter.values import (
     const,
     sequence,
 )
+from modellint.source.torch_api.frameworks import ZOO_MODEL
 
 
 class Containers(Conditions):
@@ -137,7 +138,7 @@ class Containers(Conditions):
             library = value.name.removesuffix(".__dict__")
             if isinstance(index, Const):
                 return External(f"{library}.{index.value}")
-            return External(f"{library}.get_model") if library == "torchvision.models" else Unknown("a member")
+            return External(ZOO_MODEL) if library == "torchvision.models" else Unknown("a member")
         if isinstance(value, External | ClassValue):
             return value  # a generic alias: `list[int]`
         if isinstance(value, LoaderValue):
@@ -251,7 +252,7 @@ class Containers(Conditions):
         if isinstance(value, ModuleValue):
             return self._iterate_module(value, node)
         if isinstance(value, Const) and isinstance(value.value, str | tuple):
-            return True, [const(part) for part in value.value[:UNROLL]]
+            return len(value.value) <= UNROLL, [const(part) for part in value.value[:UNROLL]]
         if isinstance(value, Choice):
             options = [self.iterate(option, node) for option in not_none(value)]
             return False, max((elements for _, elements in options), key=len)

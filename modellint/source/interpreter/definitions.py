@@ -120,6 +120,22 @@ class Definitions(Loops):
         cls.mro = (cls, *ancestors)
         return cls
 
+    def behind_module(self, cls: ClassValue, base: ClassValue) -> bool:
+        """Whether Python looks at nn.Module before it looks at `base`, as in `class Net(nn.Module, Base)`."""
+        for heir in cls.mro:
+            modules, holders = [], []
+            for place, one in enumerate(heir.bases):
+                if isinstance(one, ClassValue):
+                    if one.is_module:
+                        modules.append(place)
+                    elif base in one.mro:
+                        holders.append(place)
+                elif isinstance(one, External) and self.library_is_module(one.name):
+                    modules.append(place)
+            if modules and holders and holders[0] > modules[-1]:
+                return True
+        return False
+
     def _import(self, node: ast.Import) -> str | None:
         for alias in node.names:
             path = self.project.find(self.file.path, alias.name, 0)

@@ -48,6 +48,9 @@ UNROLL = 24
 """Elements of a comprehension or loop that are followed one by one; of more than that, the first few stand for all."""
 SAMPLE = 3
 
+_NUMPY_NAMES = {"dim": "axis", "keepdim": "keepdims"}
+"""torch takes NumPy's names of these arguments, too."""
+
 
 class CallArguments:
     """The evaluated arguments of one call."""
@@ -71,7 +74,10 @@ class CallArguments:
         """The argument at a position or of that name."""
         if position < len(self.positional):
             return self.positional[position]
-        return self.keywords.get(name)
+        value = self.keywords.get(name)
+        if value is None and name in _NUMPY_NAMES:
+            return self.keywords.get(_NUMPY_NAMES[name])
+        return value
 
     def bound(self, names: tuple[str, ...]) -> dict[str, Value]:
         """By parameter name; positions without a known name as `*0`."""

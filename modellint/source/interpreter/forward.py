@@ -185,7 +185,10 @@ class Forward(Layers):
 
     def _moved_in_part(self, module: ModuleValue) -> bool:
         return self.flow.get("default_device") is not None or any(
-            part.state.get("device", UNMOVED) is not UNMOVED for part in module.walk_values()
+            part.state.get("device", UNMOVED) is not UNMOVED
+            # What nobody constructs here, such as a model read from a file, may have been moved there.
+            or (part.is_container and any(isinstance(child, Unknown) for child in part.attrs.values()))
+            for part in module.walk_values()
         )
 
     def _grad_of(self, module: ModuleValue, node: ast.AST) -> tuple[bool | None, Site | None]:
@@ -228,15 +231,15 @@ class Forward(Layers):
         for key, (part, _, certain) in frame.mode_reads.items():
             if self.modes_of(part) == root_modes or part is module:
                 result.setdefault(key, (names.get(key, ""), part, certain))
-        if module.known_library is not None and module.known_library.mode_dependent:
-            result.setdefault(id(module), ("", module, True))
+        if module.known_library is not None and (certain := self.depends_on_mode(module)) is not None:
+            result.setdefault(id(module), ("", module, certain))
         return tuple(result.values())
 
     def depends_on_mode(self, module: ModuleValue) -> bool | None:
         """Whether a layer acts differently in train and eval: True for sure, False perhaps, None not at all."""
         spec = module.spec
         if module.known_library is not None:
-            return True if module.known_library.mode_dependent else None
+            return True if module.known_library.mode_dependent else False if module.known_library.likely else None
         if spec is None:
             return None
         family = spec.family
@@ -352,6 +355,9 @@ class Forward(Layers):
             return self._layer(module, call, node)
         forwards, losses = taints(call.values())
         if module.known_library is not None:
+            if module is not self.forwards[-1].root and _depends_inside(module):
+                certain = bool(module.known_library.mode_dependent) and not module.attrs
+                self.forwards[-1].mode_reads.setdefault(id(module), (module, "a model of a library", certain))
             for value in call.positional:
                 if isinstance(value, Tensor):
                     value.nature.known = True
@@ -365,8 +371,16 @@ class Forward(Layers):
             return self._layer_spec(module.cls) == "torch.nn.Sequential"
         return module.name == "torch.nn.Sequential"
 
-    def _relabelled(
+    def inherited_forward(
         self, module: ModuleValue, forward: FunctionValue, call: CallArguments, node: ast.AST
+    ) -> CallArguments:
+        """The arguments of `super().forward(x)`: all of them are the one input of what the base class does."""
+        if not self.forwards:
+            return call
+        return self._relabelled(module, forward, call, node, "super().forward: ")
+
+    def _relabelled(
+        self, module: ModuleValue, forward: FunctionValue, call: CallArguments, node: ast.AST, prefix: str = ""
     ) -> CallArguments:
         """Inputs as this module sees them: made by `argument x`, whatever made them outside."""
         arguments = forward.node.args
@@ -377,9 +391,9 @@ class Forward(Layers):
         result.keyword_nodes = call.keyword_nodes
         for index, value in enumerate(call.positional):
             name = names[index] if index < len(names) else f"#{index}"
-            result.positional.append(self._input(module, name, value, index == 0))
+            result.positional.append(self._input(module, prefix + name, value, index == 0))
         for name, value in call.keywords.items():
-            result.keywords[name] = self._input(module, name, value, False)
+            result.keywords[name] = self._input(module, prefix + name, value, False)
         return result
 
     def _input(self, module: ModuleValue, name: str, value: Value, first: bool) -> Value:
@@ -390,3 +404,17 @@ class Forward(Layers):
             value.producer = ("argument", module.key, name)
             value.producer_text = f"argument `{name}`"
         return value
+
+
+_ONLY_DROPOUT = ("alexnet", "squeezenet", "vgg")
+"""Models of torchvision whose `classifier` holds all that depends on the mode, unless they have norms (`vgg16_bn`)."""
+
+
+def _depends_inside(module: ModuleValue) -> bool:
+    """Whether a library's model that a project's model calls acts differently in train and eval, perhaps."""
+    known = module.known_library
+    if known.detector or known.varied or not (known.mode_dependent or known.likely):
+        return False
+    if module.name.startswith(_ONLY_DROPOUT) and not module.name.endswith("_bn"):
+        return "classifier" not in module.attrs
+    return True

@@ -32,6 +32,7 @@ from modellint.source.interpreter.values import (
     ParameterValue,
     SequenceValue,
     Tensor,
+    Unknown,
     Value,
     now,
 )
@@ -47,6 +48,8 @@ class Gradients(ReachCalls, ReachOperators, ReachForwards):
             store.backwarded = True
         keywords = node.keywords if isinstance(node, ast.Call) else []
         keeps = any(k.arg in ("retain_graph", "create_graph", None) for k in keywords)
+        if steps and not keeps:
+            self._proves(value, node)
         text = self.file.text.segment(node) if hasattr(node, "lineno") else "backward()"
         receiver = node.func.value if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else node
         forwards = taints((value,))[0]
@@ -66,6 +69,16 @@ class Gradients(ReachCalls, ReachOperators, ReachForwards):
                     for module in event.modules
                     if any(part.key in below for part in (module.state.get("wrapped") or module).walk_values())
                 )
+
+    def _proves(self, value: Value, node: ast.AST) -> None:
+        """A backward was called on a value: it has a graph, whatever made it."""
+        if isinstance(value, Unknown) and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.args:
+                return
+            value = self.plainly(node.func.value) or value
+        # What a file cuts in place somewhere may be this.
+        if isinstance(value, Tensor | Unknown) and ".detach_(" not in self.file.text.text:
+            self.proven[id(value)] = value, self.site(node)
 
     def _below_live(
         self, reach: Reach, forwards: frozenset[ForwardRecord]

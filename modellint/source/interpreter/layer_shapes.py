@@ -130,6 +130,11 @@ class LayerShapes(ValueMethods):
             return Extent()
         return value
 
+    def call_each(self, options: list[Value], arguments: CallArguments, node: ast.AST) -> list[Value]:
+        """A layer that is one of several: the one that does not fit may not be the one that runs."""
+        with self._counting("_unsure_rounds"):
+            return super().call_each(options, arguments, node)
+
     def _root_forward(self, module: ModuleValue, call: CallArguments, node: ast.AST) -> Value:
         saved = self._shape_base, self._given_batch
         first = call.positional[0] if call.positional else None
@@ -338,6 +343,8 @@ class LayerShapes(ValueMethods):
         if record is not None:
             record.ranks.add(len(axes) if axes is not None else None)
         axis = whole_number(dim.value) if isinstance(dim, Const) else None
+        if axis == 0 and axes is not None and len(axes) == 1:
+            result.softmax_dim = -1  # of one vector: its classes, wherever they stand later
         if sizes is not None and axis is not None:
             result.sizes = copy(sizes)
             result.sizes.softmax = axis

@@ -33,6 +33,10 @@ _KINDS = {
     "non_negative": OutputKind.NON_NEGATIVE,
     "tanh": OutputKind.TANH,
 }
+_UNDONE = {
+    ("exp", OutputKind.LOG_PROBABILITIES): OutputKind.DISTRIBUTION,
+    ("log", OutputKind.DISTRIBUTION): OutputKind.LOG_PROBABILITIES,
+}
 
 
 _WEIGHT_FAMILIES = frozenset({"linear", "conv", "conv_transpose", "bilinear"})
@@ -136,6 +140,13 @@ class Layers(ModuleMethods):
         tensor = value if isinstance(value, Tensor) else Tensor(forwards=forwards, losses=losses)
         result = copied_tensor(tensor)
         result.nature = Nature(known=True)
+        undone = _UNDONE.get((output, tensor.kind))
+        if undone is not None:
+            # `log_softmax(x).exp()` is the softmax of x, made where that was.
+            result.kind = undone
+            if tensor.trail is not None:
+                result.trail = Trail(self.site(node), text, tensor.trail, tensor.trail.length + 1)
+            return result
         kind = _KINDS.get(output, OutputKind.UNKNOWN)
         if kind is OutputKind.PROBABILITIES and tensor.kind is OutputKind.UNKNOWN and tensor.comparison:
             kind = OutputKind.UNKNOWN

@@ -176,6 +176,12 @@ def gradient_method(machine: ValueMethods, owner: ParameterValue, name: str, nod
 def gradient_set(machine: ValueMethods, target: Value, value: Value, node: ast.AST) -> None:
     """`p.grad = None` clears; any other value replaces the gradient by what nobody knows."""
     modules = tuple(m for m, _ in target.targets) if isinstance(target, ParameterValue) else ()
+    if isinstance(target, Tensor) and value is NONE:
+        # It may be a tensor that an optimizer holds, or an input that a gradient was asked of.
+        held = tuple(optimizer for optimizer in machine.records.optimizers if optimizer.holds_parameters)
+        if held:
+            machine.event(EventKind.ZERO_GRAD, node, optimizers=held, sure=False)
+        return
     kind = EventKind.ZERO_GRAD if value is NONE else EventKind.UNKNOWN_CALL
     machine.event(kind, node, modules=modules, everything=not modules, sure=bool(modules))
 

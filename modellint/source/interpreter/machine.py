@@ -220,7 +220,8 @@ class Machine:
             else:
                 target[key] = old
         del log[start:]
-        return changes
+        # In the order of writing: the layers of a Sequential run in the order in which they are written back.
+        return dict(reversed(changes.items())) if len(changes) > 1 else changes
 
     def snapshot(self, mark: Mark) -> Changes:
         """What was written since `mark`, left in place."""
@@ -239,7 +240,7 @@ class Machine:
                 self._write(target, key, value)
             return
         cells: dict[tuple[int, object], tuple[dict[Any, Any], object]] = {}
-        for part in reversed(parts):
+        for part in parts:
             for cell, (target, key, _) in part.items():
                 cells[cell] = (target, key)
         self.steps += 2 * len(cells)

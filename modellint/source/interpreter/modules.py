@@ -34,6 +34,7 @@ from modellint.source.interpreter.values import (
     ModuleValue,
     ParametersOf,
     ParameterValue,
+    PartialValue,
     RangeValue,
     SequenceValue,
     Site,
@@ -92,6 +93,9 @@ class Modules(Contexts):
         module.constructing = True
         init = cls.lookup("__init__")
         try:
+            maker = init.owner if isinstance(init, FunctionValue) else None
+            if maker is not None and not maker.is_module and self.behind_module(cls, maker):
+                init = None  # nn.Module's own comes first, and calls no other
             if isinstance(init, FunctionValue):
                 self.call_function(init, module, call, node)
             else:
@@ -219,6 +223,8 @@ class Modules(Contexts):
         if name in ("_modules", "_parameters", "_buffers", "__dict__"):
             module.reads.add("*")
             return Unknown(f"`{name}`")
+        if name in ("__getattr__", "__getattribute__"):
+            return PartialValue(External("getattr"), (module,), {})
         spec = module.spec
         if spec is not None:
             if name in ("weight", "bias") or name.startswith(("weight_", "bias_", "in_proj_", "out_proj")):

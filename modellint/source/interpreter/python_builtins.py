@@ -31,6 +31,7 @@ from modellint.source.interpreter.values import (
     const,
     sequence,
 )
+from modellint.source.torch_api.frameworks import ZOO_MODEL
 
 BUILTIN_NAMES = frozenset(
     [
@@ -218,6 +219,8 @@ class PythonBuiltins(Definitions):
             return result
         if isinstance(target, ModuleValue):
             target.reads.add("*")
+        if isinstance(target, External) and target.name == "torchvision.models":
+            return External(ZOO_MODEL)
         return self.unknown(node, "`getattr` with an unknown name", target)
 
     def _hasattr(self, values: list[Value], node: ast.AST) -> Value:

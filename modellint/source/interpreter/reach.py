@@ -98,6 +98,8 @@ class Store:
     carried: bool = False
     """A later round found what an earlier one had added."""
     backwarded: bool = False
+    proof: Site | None = None
+    """The backward that was called just before on what is added."""
 
 
 @dataclass(slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from typing import Any
 
 from modellint.source.interpreter.modules import copied_tensor
 from modellint.source.interpreter.reach import (
@@ -15,6 +16,7 @@ from modellint.source.interpreter.records import LoopRecord
 from modellint.source.interpreter.values import (
     ParameterValue,
     SequenceValue,
+    Site,
     Tensor,
     Unknown,
     Value,
@@ -24,24 +26,32 @@ from modellint.source.interpreter.values import (
 class ReachStores(ReachValues):
     """Notes what is kept."""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.proven: dict[int, tuple[Value, Site]] = {}
+        """Values that a backward was called on: they have a graph."""
+
     def _stored(self, node: ast.AST, value: Value, container: Sequence[Value]) -> Store | None:
         """Note that a live tensor is added to something in a loop."""
-        if not isinstance(value, Tensor) or self.forwards or self.flow["grad"][0] is not True:
+        if not isinstance(value, Tensor | Unknown) or self.forwards or self.flow["grad"][0] is not True:
+            return None
+        _, proof = self.proven.get(id(value), (None, None))
+        if proof is None and not isinstance(value, Tensor):
             return None
         loop = next((loop for loop in reversed(self.loops) if isinstance(loop, LoopRecord)), None)
         reach = self.reach_of(value)
-        if loop is None or not reach.live or reach.cuts or not value.forwards:
+        if loop is None or (proof is None and (reach.cuts or not (reach.live and value.forwards))):
             return None
         node = getattr(node, "_modellint_statement", node)
         key = (id(node), id(loop.site.node), self.frames[-1].function)
         store = self.records.graph.stores.get(key)
         if store is None or store.loop is not loop:
             text = self.file.text.segment(node) if hasattr(node, "lineno") else ""
-            store = Store(self.site(node), text, loop, value.forwards)
+            store = Store(self.site(node), text, loop, value.forwards, proof=proof)
             self.records.graph.stores[key] = store
         store.forwards |= value.forwards
         for old in container:
-            if isinstance(old, Tensor) and old.reach is not None and store in old.reach.stores:
+            if isinstance(old, Tensor | Unknown) and old.reach is not None and store in old.reach.stores:
                 store.carried = True
         return store
 
@@ -53,10 +63,14 @@ class ReachStores(ReachValues):
 
     def _appended(self, container: SequenceValue, value: Value, node: ast.AST) -> Value:
         store = self._stored(node, value, container.items)
-        if store is None or not isinstance(value, Tensor):
+        if store is None or not isinstance(value, Tensor | Unknown):
             return value
         reach = self.reach_of(value)
-        kept = copied_tensor(value)
+        kept: Tensor | Unknown
+        if isinstance(value, Tensor):
+            kept = copied_tensor(value)
+        else:
+            kept = Unknown(value.reason, value.forwards, value.losses, value.origin)
         kept.reach = Reach(reach.live, reach.cuts, reach.open, reach.leaf, reach.stores | {store})
         return kept
 

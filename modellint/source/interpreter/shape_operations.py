@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Sequence
 
 from modellint.source.interpreter.expressions import CallArguments
@@ -19,7 +20,7 @@ from modellint.source.interpreter.sizes import (
     sizes_of,
     total,
 )
-from modellint.source.interpreter.values import Const, Extent, SequenceValue, Sizes, Tensor, Value
+from modellint.source.interpreter.values import Const, Extent, SequenceValue, Sizes, Tensor, Unknown, Value
 
 _SAME = frozenset([
     "relu", "relu6", "sigmoid", "tanh", "gelu", "silu", "elu", "selu", "celu", "leaky_relu", "mish",
@@ -461,11 +462,19 @@ _OPERATIONS: dict[str, Callable[[Operation], Sizes | None]] = {
 }  # fmt: skip
 
 
+def _is_length(nodes: Sequence[ast.AST]) -> bool:
+    """Whether an argument is `len(rows)`: a number for sure, no shape."""
+    node = nodes[0]
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len"
+
+
 def created_sizes(name: str, call: CallArguments) -> Sizes | None:
     """The shape of `torch.randn(16, 8)` and the like."""
     if call.open:
         return None
     first = call.positional[0] if call.positional else None
+    if name in _CREATED and len(call.positional) == 1 and type(first) is Unknown and _is_length(call.positional_nodes):
+        return sizes_of([None])
     if name in _CREATED:
         return viewed(None, list(call.positional) or ([call.keywords["size"]] if "size" in call.keywords else []))
     if name == "full":

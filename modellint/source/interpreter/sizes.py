@@ -129,7 +129,8 @@ def _wider(a: Extent, b: Extent) -> Extent:
     if a.number == 1:
         return b
     if a.number is not None:
-        return a
+        # Two lengths that do not go together: one of them was not followed rightly.
+        return a if b.number is None or b.number == a.number else Extent()
     return b if b.number is not None else Extent()
 
 

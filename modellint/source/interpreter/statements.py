@@ -20,6 +20,7 @@ from modellint.source.interpreter.values import (
     Const,
     ContextValue,
     DictValue,
+    External,
     IterationValue,
     LoaderValue,
     Method,
@@ -364,7 +365,9 @@ class Statements(Containers):
             if after is not None:
                 # A name that only the handler binds (a fallback import) is bound afterwards.
                 for cell, change in changes.items():
-                    after.setdefault(cell, change)
+                    known = after.setdefault(cell, change)
+                    if _falls_back(known[2], change[2]):
+                        after[cell] = (*known[:2], Choice((known[2], change[2])))
         if after is not None:
             self.write_join([after])
         if node.finalbody:
@@ -403,6 +406,16 @@ class Statements(Containers):
         else:
             frame.definite = True
             frame.returned = value
+
+
+def _falls_back(value: object, other: object) -> bool:
+    """Whether a class of a library that may not be installed is replaced by a layer of torch."""
+    return (
+        isinstance(value, External)
+        and isinstance(other, External)
+        and other.name.startswith("torch.nn.")
+        and not value.name.startswith("torch")
+    )
 
 
 def _as_load(target: ast.expr) -> ast.expr:

@@ -171,6 +171,10 @@ class TorchFunctions(Data, ValueUses):
         if torch:
             self.note_torch_call(known, call, node, spelled=name)
         if known in LAYERS or known in LIBRARY_LAYERS:
+            chosen = call.positional[0] if known in _WRAPPERS and call.positional else None
+            if isinstance(chosen, Choice) and all(isinstance(option, ModuleValue) for option in chosen.options):
+                parts = [option for option in chosen.options if isinstance(option, ModuleValue)]
+                return self.join([self._wrap(part, node, known, call) for part in parts])
             layer = self.construct_layer(known, call, node)
             if known in _WRAPPERS and call.positional and isinstance(call.positional[0], ModuleValue):
                 return self._wrap(call.positional[0], node, known, call)
@@ -353,7 +357,7 @@ class TorchFunctions(Data, ValueUses):
         if name.startswith(("torch.optim.swa_utils.update_bn",)):
             return NONE
         tensors = [value for value in values if isinstance(value, Tensor)]
-        if tensors or name.rpartition(".")[2] in TENSOR_METHODS:
+        if tensors or name == "torch.einsum" or name.rpartition(".")[2] in TENSOR_METHODS:
             result = Tensor(forwards=forwards, losses=losses)
             if len(tensors) == 1 and len(values) == 1:
                 result.producer, result.producer_text = tensors[0].producer, tensors[0].producer_text

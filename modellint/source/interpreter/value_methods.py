@@ -82,6 +82,7 @@ _TEXT_METHODS = frozenset(
         "endswith",
         "replace",
         "find",
+        "index",
         "join",
         "format",
         "count",
@@ -248,8 +249,10 @@ class ValueMethods(TorchFunctions):
         if full in SHAPE_OPS:
             arguments = ", ".join(self.file.text.segment(n) for n in call.positional_nodes if hasattr(n, "lineno"))
             result = self.through(value, node, f".{name}({arguments[:30]})")
-            if isinstance(result, Tensor) and name in ("reshape", "view", "flatten", "transpose", "permute"):
+            if isinstance(result, Tensor) and name in ("reshape", "view", "resize", "flatten", "transpose", "permute"):
                 result.classes = None
+            if name in ("type", "type_as") and isinstance(result, Tensor) and call.values():
+                result.device = self._device_of_type(value, call.values()[0], node)
             return result
         if name == "requires_grad_" and value.device is not None and not call.values():
             module_notes.mark(self, value, node, leaf=True)
@@ -297,6 +300,15 @@ class ValueMethods(TorchFunctions):
         if not any(isinstance(v, Tensor) for v in call.values()):
             result.producer, result.producer_text = value.producer, value.producer_text
         return result
+
+    def _device_of_type(self, value: Tensor, kind: Value, node: ast.AST) -> DeviceMove | None:
+        """Where `.type(kind)` leaves a tensor: the old tensor types name a device, too."""
+        name = kind.name if isinstance(kind, External) else kind.value if isinstance(kind, Const) else None
+        if isinstance(name, str) and name.startswith("torch."):
+            if name.startswith("torch.cuda."):
+                return DeviceMove("cuda", self.site(node), True)
+            return DeviceMove("cpu", self.site(node), False) if name.endswith("Tensor") else value.device
+        return None
 
     def _moved(self, value: Tensor, name: str, call: CallArguments, node: ast.AST) -> Value:
         if self.forwards and isinstance(value.producer, tuple) and value.producer[0] == "argument":

@@ -103,6 +103,7 @@ class ValueUses(Notes):
             known = isinstance(source, Tensor) and source.nature.known and last not in _SEVERAL
         else:
             known = name in CREATORS or name.startswith("torch.nn.functional.") or _gives_a_tensor(last)
+            known = known or name == "torch.einsum"
         nature = Nature(known or name in ACTIVATIONS, last in _WHOLE)
         nature.signed = last in _SIGNED
         if last == "exp" and isinstance(source, Tensor) and source.kind is OutputKind.LOGITS:
@@ -222,7 +223,7 @@ class ValueUses(Notes):
         value = self.plainly(call.func)
         if isinstance(value, External):
             name = canonical(value.name)
-            changes = name in DROPOUTS or ACTIVATIONS.get(name) in ("other", "non_negative", "tanh")
+            changes = name in DROPOUTS or ACTIVATIONS.get(name) in ("other", "exp", "log", "non_negative", "tanh")
             if changes and not _in_place(call):
                 self._drop_of(call, "unread", self.file.text.segment(call.func), call.args[0], target.id)
         elif isinstance(value, ModuleValue) and _is_passing(value):

@@ -153,7 +153,7 @@ class Weights(ValueMethods):
         """A write in a loop. What was made in the loop, too, starts there: that is no move."""
         if self._constructing() and not self.forwards:
             return
-        born = module.state.get("born in", ())
+        born = module.state.get("born in") or ()  # None where a copy made in a loop met none
         loops = tuple(loop for loop in self.loops if not any(loop is one for one in born))
         if loops or self.forwards:
             self.records.weights.moves.append(MoveRecord(module, whole, loops, bool(self.forwards)))
@@ -248,6 +248,14 @@ class Weights(ValueMethods):
         elif isinstance(value, Unknown) and (row := row_of(value)) is not None:
             return Unknown(value.reason, origin=Row(row.parameter, Unknown("elements of elements")))
         return super().get_item(value, index, node)
+
+    def iterate(self, value: Value, node: ast.AST) -> tuple[bool, list[Value]]:
+        if isinstance(value, ParameterValue):
+            _touch(value)
+            if value.targets:  # what fills its rows fills parts of it
+                row = Row(value, Unknown("an index"))
+                return False, [Unknown("some elements of a parameter", origin=row) for _ in range(2)]
+        return super().iterate(value, node)
 
     def unknown_call(self, function: Value, call: CallArguments, node: ast.AST) -> Value:
         row = row_of(function)

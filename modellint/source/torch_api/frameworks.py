@@ -237,6 +237,10 @@ class KnownModel:
 
     mode_dependent: bool | None
     """None: that depends on the arguments."""
+    likely: bool = False
+    """Where it is not known: nearly all that it can be depend on the mode."""
+    varied: bool = False
+    """It stands for many models, some of them without any layer that depends on the mode."""
     detector: bool = False
     """Its outputs in train mode are losses, in eval mode predictions: it is evaluated in train mode on purpose."""
 
@@ -264,7 +268,10 @@ _DETECTOR_CLASSES = "FasterRCNN MaskRCNN KeypointRCNN RetinaNet FCOS SSD"
 # Their decoders hold BatchNorm by default.
 _SMP = "Unet UnetPlusPlus MAnet Linknet FPN PSPNet PAN DeepLabV3 DeepLabV3Plus UPerNet Segformer create_model"
 
-_MODE, _SAME, _OPEN, _DETECTOR = KnownModel(True), KnownModel(False), KnownModel(None), KnownModel(True, True)
+_MODE, _SAME, _OPEN, _DETECTOR = KnownModel(True), KnownModel(False), KnownModel(None), KnownModel(True, detector=True)
+ZOO_MODEL = "torchvision.models.torchvision model"
+"""What `torchvision.models.__dict__[name]` and `getattr(torchvision.models, name)` make, for a name that is not known:
+one of the image models, whose names alone stand there. All but the plain vision transformers depend on the mode."""
 KNOWN_MODELS: Mapping[str, KnownModel] = {
     **{f"torchvision.models.{name}": _MODE for name in _IMAGES.split()},
     **{f"torchvision.models.{name}": _SAME for name in _PLAIN.split()},
@@ -274,10 +281,11 @@ KNOWN_MODELS: Mapping[str, KnownModel] = {
     **{f"torchvision.models.detection.{name}": _DETECTOR for name in f"{_DETECTION} {_DETECTOR_CLASSES}".split()},
     "torchvision.models.optical_flow.raft_large": _MODE,
     "torchvision.models.get_model": _OPEN,
+    ZOO_MODEL: KnownModel(None, likely=True),
     **{f"segmentation_models_pytorch.{name}": _MODE for name in _SMP.split()},
     "timm.create_model": _OPEN,
     "timm.models.create_model": _OPEN,
-    "transformers.*": _MODE,
+    "transformers.*": KnownModel(True, varied=True),
 }
 """Constructors by dotted name; `transformers.*` stands for every `from_pretrained` of a model, which returns it in eval
 mode. GoogLeNet and Inception also return other outputs in train mode."""

@@ -37,17 +37,18 @@ ACTIVATIONS: Mapping[str, str] = {
         _all("selu selu_ celu celu_ prelu rrelu rrelu_ hardshrink threshold threshold_", "torch."), "other"
     ),
     **dict.fromkeys(_all("prelu hardshrink", "torch.Tensor."), "other"),
-    **dict.fromkeys(_all("exp log logit", "torch.", "torch.Tensor."), "other"),
-    **dict.fromkeys(_all("exp_ log_ logit_", "torch.", "torch.Tensor."), "other"),
+    **dict.fromkeys(_all("exp exp_", "torch.", "torch.Tensor."), "exp"),
+    **dict.fromkeys(_all("log log_", "torch.", "torch.Tensor."), "log"),
+    **dict.fromkeys(_all("logit logit_", "torch.", "torch.Tensor."), "other"),
     "torch.special.logit": "other",
 }
 """Functions and methods by dotted name -> kind of their output, whatever went in: `sigmoid` each in [0, 1], `softmax`
 non-negative and summing to 1 along `dim`, `log_softmax` the logarithm of that, `non_negative`, `tanh` each in [-1, 1],
-`other` none of these."""
+`exp` and `log`, which lead from one of these to the other, `other` none of these."""
 
 _SHAPE = """squeeze unsqueeze flatten unflatten permute transpose t swapaxes swapdims movedim moveaxis reshape ravel
 broadcast_to clone detach flip fliplr flipud roll rot90 tile adjoint"""
-_SHAPE_METHODS = """view view_as reshape_as contiguous expand expand_as repeat squeeze_ unsqueeze_ transpose_ t_
+_SHAPE_METHODS = """view view_as reshape_as resize contiguous expand expand_as repeat squeeze_ unsqueeze_ transpose_ t_
 swapaxes_ swapdims_ detach_ to type type_as float half double bfloat16 cpu cuda pin_memory"""
 _SHAPE_FUNCTIONS = """pad interpolate upsample upsample_nearest upsample_bilinear pixel_shuffle pixel_unshuffle
 channel_shuffle"""
