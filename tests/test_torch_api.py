@@ -503,6 +503,7 @@ def test_transparent_layers_keep_values_in_range(name: str) -> None:
 
 
 SHAPE_ARGUMENTS: dict[str, tuple[object, ...]] = {
+    "resize": (4, 3),
     "unsqueeze": (0,), "unsqueeze_": (0,), "unflatten": (1, (2, 2)), "permute": ((1, 0),), "transpose": (0, 1),
     "transpose_": (0, 1), "swapaxes": (0, 1), "swapaxes_": (0, 1), "swapdims": (0, 1), "swapdims_": (0, 1),
     "movedim": (0, 1), "moveaxis": (0, 1), "reshape": ((4, 3),), "view": (4, 3), "view_as": (torch.zeros(2, 6),),
