@@ -137,6 +137,7 @@ def test_linear_layers_that_only_some_instances_join() -> None:
         replace(FLOW, family="conv"),
         replace(FLOW, next_family="activation"),
         NORMED,
+        replace(FLOW, bias=False),
         replace(FLOW, same_owner=False),
         replace(FLOW, exclusive=False),
         replace(FLOW, bottleneck=True),

@@ -55,6 +55,7 @@ class LinearWithoutActivation(Rule):
     """
     fine_when = (
         "The first layer makes fewer features than there are on both sides: a low-rank factor.",
+        "The first layer has no bias: a projection.",
         "Its output is used elsewhere too, or is added to, multiplied or reshaped on the way.",
         "It stands in a test suite, where what the net computes does not matter.",
         "Deep linear networks are what the file is about: say so in a comment or in its docstring.",
@@ -69,6 +70,8 @@ class LinearWithoutActivation(Rule):
             return
         if not flow.same_owner or not flow.exclusive or flow.bottleneck is not False:
             return
+        if flow.bias is False:
+            return  # a projection: whoever leaves the bias out has thought about what comes next
         if flow.loaded or flow.replaced_weight or flow.said_linear or flow.in_test_suite:
             return
         at, label, notes = flow.next.place or flow.next_call, "takes the first one's output as it is", []
