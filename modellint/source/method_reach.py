@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from modellint.source.interpreter.values import ClassValue, FunctionValue
+from modellint.source.interpreter.values import ClassValue, External, FunctionValue
 from modellint.source.project import SourceFile
 from modellint.source.tree import walk
 
@@ -49,3 +49,14 @@ def self_attributes(node: ast.AST) -> tuple[set[str], set[str], set[str]]:
         ):
             called.add(part.func.attr)
     return read, written, called
+
+
+def library_name(file: SourceFile, node: ast.AST) -> str:
+    """The full name of what a (dotted) name is bound to: `numpy.random.rand`; empty where it is not a library's."""
+    if isinstance(node, ast.Name):
+        value = file.scope.names.get(node.id) if file.scope is not None else None
+        return value.name if isinstance(value, External) else ""
+    if isinstance(node, ast.Attribute):
+        owner = library_name(file, node.value)
+        return f"{owner}.{node.attr}" if owner else ""
+    return ""

@@ -8,17 +8,14 @@ from collections.abc import Iterator
 from modellint.facts.repeated_batches import RepeatedBatches
 from modellint.source.data_loops import DataLoop, absent, constant, data_loops, header, names_in
 from modellint.source.interpreter.values import FunctionValue, LibraryObject, LoaderValue, ObjectValue, Site, Value
-from modellint.source.method_reach import reached, self_attributes
+from modellint.source.method_reach import library_name, reached, self_attributes
 from modellint.source.places import Places
 from modellint.source.transforms import is_random, pipeline
 from modellint.source.tree import walk
 
 _GENERATORS = frozenset({"random.Random", "numpy.random.RandomState", "numpy.random.default_rng", "torch.Generator"})
 _SEEDING = frozenset({"seed", "manual_seed", "set_state", "setstate"})
-_LIBRARY_OF_SEED = {
-    ("random", "seed"): "random", ("np.random", "seed"): "numpy", ("numpy.random", "seed"): "numpy",
-    ("torch", "manual_seed"): "torch",
-}  # fmt: skip
+_LIBRARY_OF_SEED = {"random.seed": "random", "numpy.random.seed": "numpy", "torch.manual_seed": "torch"}
 _TORCH_DRAWS = frozenset({"rand", "randn", "randint", "randperm", "bernoulli", "normal", "multinomial", "rand_like",
                           "randn_like", "normal_", "uniform_", "bernoulli_", "random_"})  # fmt: skip
 
@@ -70,9 +67,9 @@ def _seeded_workers(loop: DataLoop) -> Iterator[tuple[str, str, Site | None]]:
     own |= {n.id for n in walk(function.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     drawn = _draws(data.value, data.attrs)
     for node in walk(function.node):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or len(node.args) != 1:
+        if not isinstance(node, ast.Call) or len(node.args) != 1:
             continue
-        library = _LIBRARY_OF_SEED.get((ast.unparse(node.func.value), node.func.attr))
+        library = _LIBRARY_OF_SEED.get(library_name(function.file, node.func))
         seed = node.args[0]
         if any(isinstance(part, ast.Call) for part in walk(seed)) or own & names_in(seed):
             continue
@@ -87,15 +84,13 @@ def _draws(value: Value, attrs: dict[str, Value]) -> set[str]:
         result.add("torch")
     if isinstance(value, LoaderValue) or not isinstance(value, ObjectValue):
         return result
-    for _, node in reached(value.cls, "__getitem__"):
+    for file, node in reached(value.cls, "__getitem__"):
         for part in walk(node):
-            if not isinstance(part, ast.Call) or not isinstance(part.func, ast.Attribute):
-                continue
-            owner = ast.unparse(part.func.value)
-            if owner in ("np.random", "numpy.random"):
+            owner, _, last = (library_name(file, part.func) if isinstance(part, ast.Call) else "").rpartition(".")
+            if owner == "numpy.random":
                 result.add("numpy")
             elif owner == "random":
                 result.add("random")
-            elif owner == "torch" and part.func.attr in _TORCH_DRAWS:
+            elif owner == "torch" and last in _TORCH_DRAWS:
                 result.add("torch")
     return result
