@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
+import os
 import pkgutil
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from importlib.machinery import PathFinder
 
 from modellint import rules as rules_package
 from modellint.config import PerFileIgnore, Selection, Settings, UsageError, nearest
@@ -151,6 +153,10 @@ def _own_rules() -> Iterable[type[Rule]]:
 
 def _foreign_rules() -> Iterable[type[Rule]]:
     """The rules that other installed packages offer."""
+    if not _somebody_offers():
+        return
+    import importlib.metadata
+
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         try:
             rule = entry.load()
@@ -160,3 +166,31 @@ def _foreign_rules() -> Iterable[type[Rule]]:
         if not (isinstance(rule, type) and issubclass(rule, Rule)):
             raise UsageError(f"the entry point `{entry.name}` ({entry.value}) is not a Rule subclass")
         yield rule
+
+
+def _somebody_offers() -> bool:
+    """Whether the metadata of some installed package names the group of entry points.
+
+    Nearly always none does, and `importlib.metadata` takes as long to import as all the rules.
+    """
+    if any(hasattr(finder, "find_distributions") and finder is not PathFinder for finder in sys.meta_path):
+        return True  # packages that lie somewhere else
+    group = ENTRY_POINTS.encode()
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except NotADirectoryError:
+            return True  # an archive
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(".egg"):
+                return True
+            if name.endswith((".dist-info", ".egg-info")):
+                try:
+                    with open(os.path.join(folder, name, "entry_points.txt"), "rb") as file:
+                        if group in file.read():
+                            return True
+                except OSError:
+                    continue
+    return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -16,7 +16,7 @@ import click
 
 if TYPE_CHECKING:
     from modellint.config import Configuration, Flags
-    from modellint.lint import Input
+    from modellint.lint import How, Input
     from modellint.report.model import LintReport
 
 OK, FOUND, USAGE, INTERNAL = 0, 1, 2, 3
@@ -97,6 +97,11 @@ def _check_options(function: _Function) -> _Function:
             click.option("--force-exclude", is_flag=True, help="Apply excludes and .gitignore to named paths too."),
             click.option("--config", multiple=True, metavar="FILE|KEY=VALUE", help="Configuration file, or one value."),
             click.option("--isolated", is_flag=True, help="Read no configuration file."),
+            click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N",
+                         help="So many worker processes; default: one a processor."),
+            click.option("--executor", metavar="dask:ADDRESS", help="Let the workers of a cluster do the reading."),
+            click.option("--cache-dir", type=click.Path(file_okay=False), help="Keep results of earlier runs there."),
+            click.option("--no-cache", is_flag=True, help="Read every file anew and keep nothing."),
             click.option("--show-files", is_flag=True, help="List the files and exit; with -v also those left out."),
             click.option("--statistics", is_flag=True, help="Count findings by rule."),
             click.option("--color", metavar="WHEN", help="auto (default), always, never."),
@@ -134,7 +139,8 @@ def check(**options: Any) -> int:
     evidence = read_evidence(options["evidence"], configuration.cwd) if options["evidence"] else None
     if options["show_files"]:
         return _show_files(inputs, configuration, verbose=options["verbose"])
-    report = check_files(inputs, configuration, tuple(paths), evidence)
+    with _how(options, first.cache_dir) as how:
+        report = check_files(inputs, configuration, tuple(paths), evidence, how)
     if options["verbose"]:
         for path, reason in inputs.found.left_out:
             click.echo(f"skipped: {path}: {reason}", err=True)
@@ -142,6 +148,30 @@ def check(**options: Any) -> int:
     if report.failures:
         return INTERNAL
     return FOUND if fails(report, configuration) and not options["exit_zero"] else OK
+
+
+@contextlib.contextmanager
+def _how(options: dict[str, Any], cache: Path | None) -> Iterator[How]:
+    """Where the work is done, and what is kept of it."""
+    from modellint.lint import How
+
+    jobs = options["jobs"] or _processors()
+    cache = None if options["no_cache"] else cache
+    if options["executor"] is None:
+        yield How(jobs, cache)
+        return
+    from modellint.integrations.dask import executor
+
+    with executor(options["executor"]) as found:
+        yield How(jobs, cache, found)
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
 
 
 @commands.command()
@@ -184,6 +214,21 @@ def facts(file: str, output_format: str) -> int:
     listing = fact_list.read(file, Path.cwd())
     click.echo(fact_list.as_json(listing) if output_format == "json" else fact_list.as_text(listing), nl=False)
     return INTERNAL if listing.failures else OK
+
+
+@commands.command()
+@click.option("--cache-dir", type=click.Path(file_okay=False), help="Where it is.")
+@click.option("--config", multiple=True, metavar="FILE|KEY=VALUE", help="Configuration file, or one value.")
+@click.option("--isolated", is_flag=True, help="Read no configuration file.")
+def clean(cache_dir: str | None, config: tuple[str, ...], isolated: bool) -> None:
+    """Delete the cache: the results of earlier runs."""
+    from modellint import cache
+    from modellint.config import Configuration, Flags
+
+    flags = Flags(cache_dir=cache_dir, config=config, isolated=isolated)
+    folder = Configuration(Path.cwd(), flags).for_folder(Path.cwd()).cache_dir
+    assert folder is not None
+    click.echo(f"deleted {folder}" if cache.clean(folder) else f"no cache in {folder}")
 
 
 @commands.command("run", context_settings={"allow_interspersed_args": False})
@@ -282,6 +327,7 @@ def _flags(options: dict[str, Any]) -> Flags:
         extend_exclude=_split(options.get("extend_exclude", ())),
         fail_on=options["fail_on"],
         output_format=options["output_format"],
+        cache_dir=options.get("cache_dir"),
         config=options["config"],
         isolated=options["isolated"],
     )

@@ -23,13 +23,16 @@ from modellint.source.torch_version import from_text
 
 DEFAULT_EXCLUDES = (
     ".venv", "venv", ".git", ".hg", ".tox", ".nox", "node_modules", "__pypackages__", "_build", "build", "dist",
-    "buck-out", "site-packages", "wandb", "mlruns", "lightning_logs", ".ipynb_checkpoints",
+    "buck-out", "site-packages", "wandb", "mlruns", "lightning_logs", ".ipynb_checkpoints", ".modellint_cache",
 )  # fmt: skip
 
 KEYS = (
     "select", "extend-select", "ignore", "per-file-ignores", "rules", "exclude", "extend-exclude", "fail-on",
-    "output-format", "torch-version", "extend",
+    "output-format", "torch-version", "cache-dir", "extend",
 )  # fmt: skip
+
+
+CACHE_FOLDER = ".modellint_cache"
 
 
 class UsageError(Exception):
@@ -87,6 +90,8 @@ class Settings:
     output_format: str = "full"
     torch_version: str | None = None
     """`2.4` or `>=2.1,<2.6`; None: what the project's requirements say."""
+    cache_dir: Path | None = None
+    """The folder for results of earlier runs; None: the default."""
     names: tuple[NameUse, ...] = ()
     origin: Path | None = None
     """The configuration file it comes from."""
@@ -105,6 +110,7 @@ class Flags:
     extend_exclude: tuple[str, ...] = ()
     fail_on: str | None = None
     output_format: str | None = None
+    cache_dir: str | None = None
     config: tuple[str, ...] = ()
     """Configuration files, or `KEY=VALUE`."""
     isolated: bool = False
@@ -223,8 +229,19 @@ class Configuration:
             excludes=excludes,
             fail_on=_level(flags.fail_on, "--fail-on: ") if flags.fail_on else settings.fail_on,
             output_format=output_format,
+            cache_dir=self._cache_dir(settings),
             names=tuple(names),
         )
+
+    def _cache_dir(self, settings: Settings) -> Path:
+        """As a flag, the environment or the configuration says; else beside the configuration, or here."""
+        given = self._flags.cache_dir or os.environ.get("MODELLINT_CACHE_DIR")
+        if given:
+            return Path(os.path.abspath(self.cwd / given))
+        if settings.cache_dir is not None:
+            return settings.cache_dir
+        home = settings.origin.parent if settings.origin is not None else self.cwd
+        return (home if self.cwd.is_relative_to(home) else self.cwd) / CACHE_FOLDER
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -276,6 +293,9 @@ class _Source:
             torch_version = self._string("torch-version")
             if from_text(torch_version) is None:
                 raise self._wrong('a version of torch such as "2.4" or ">=2.1,<2.6"', "torch-version")
+        cache_dir = below.cache_dir
+        if "cache-dir" in self.values:
+            cache_dir = Path(os.path.abspath(self.file.parent / self._string("cache-dir")))
         return replace(
             below,
             config=config,
@@ -284,6 +304,7 @@ class _Source:
             fail_on=fail_on,
             output_format=output_format,
             torch_version=torch_version,
+            cache_dir=cache_dir,
             names=tuple(names),
         )
 

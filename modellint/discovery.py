@@ -6,19 +6,19 @@ patterns of the settings, and leaves out virtual environments. What was left out
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from modellint.config import Configuration, Patterns, UsageError, nearest
+from modellint.facts.record import slotted
 from modellint.gitignore import IgnoreList
 from modellint.source.text import shown_path
 
 
-@dataclass(slots=True)
+@slotted
 class Found:
     """The files to check, and what was left out."""
 
@@ -265,6 +265,8 @@ def _excludes_file(config: Path) -> str | None:
         text = config.read_bytes().decode("utf-8", "surrogateescape")
     except OSError:
         return None
+    import configparser  # late: most runs pass no git configuration
+
     parser = configparser.RawConfigParser(strict=False, allow_no_value=True, delimiters=("=",))
     try:
         # git indents the keys, which configparser would take for continued lines.

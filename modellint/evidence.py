@@ -6,22 +6,21 @@ watched the place and saw nothing, the finding says so, and one that was only li
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modellint.config import UsageError
+from modellint.facts.record import record
 from modellint.finding import Certainty, Finding
-from modellint.report.fingerprint import fingerprints
 
 _VERSION = 1
 _Place = tuple[str, str, int]
 """Rule, path, line."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Seen:
     """One finding of a run."""
 
@@ -29,7 +28,7 @@ class _Seen:
     evidence: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evidence:
     """What the runs say, by fingerprint and by place."""
 
@@ -41,6 +40,8 @@ class Evidence:
 
 def read_evidence(paths: Sequence[str], cwd: Path) -> Evidence:
     """Read the reports of runs. Anything else is a UsageError."""
+    import json  # late, as in `join`: most checks are given no evidence
+
     by_fingerprint: dict[str, _Seen] = {}
     by_place: dict[_Place, _Seen] = {}
     quiet: dict[_Place, tuple[int, str]] = {}
@@ -74,6 +75,8 @@ def join(
     certain: Callable[[Finding], Finding],
 ) -> list[Finding]:
     """The findings with what the runs saw. `certain` gives a finding that is no longer likely its level."""
+    from modellint.report.fingerprint import fingerprints
+
     ordered = sorted(findings, key=lambda finding: (finding.span, finding.rule))
     digests = fingerprints(ordered, lines_of)
     joined = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
@@ -59,7 +60,7 @@ class Certainty(Enum):
     LIKELY = "likely"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Note:
     """A secondary place of a finding."""
 
@@ -71,7 +72,7 @@ class Note:
     """The defect has its cause here: an ignore comment at this place silences the finding."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FlowStep:
     """One station of the data on its way."""
 
@@ -87,7 +88,7 @@ class Safety(Enum):
     DISPLAY = "display"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Edit:
     """Replace `span` by `text`."""
 
@@ -95,7 +96,7 @@ class Edit:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fix:
     """What would mend the finding."""
 
@@ -105,7 +106,7 @@ class Fix:
     edits: tuple[Edit, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """One defect, at one primary place, with everything needed to print it."""
 
@@ -135,7 +136,7 @@ class Finding:
     """Among findings of one group the heaviest is kept, then the first."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuleFailure:
     """A rule that raised: becomes one `internal error` line and exit code 3."""
 

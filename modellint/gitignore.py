@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pathspec import GitIgnoreSpec, PathSpec
-
 
 class IgnoreList:
     """The patterns of one `.gitignore`, exclude file or setting."""
 
     def __init__(self, lines: Iterable[str]) -> None:
+        from pathspec import GitIgnoreSpec, PathSpec  # late: one named file is checked without any patterns
+
         self._lines = [line for line in (line.rstrip("\r\n") for line in lines) if line and _is_pattern(line)]
         self._files = GitIgnoreSpec.from_lines(self._lines)
         self._folders = PathSpec(self._files.patterns)
@@ -49,6 +49,8 @@ class IgnoreList:
 
 def _is_pattern(line: str) -> bool:
     """git passes over a line that is no pattern, such as a lone `!`; pathspec refuses the whole list for it."""
+    from pathspec import GitIgnoreSpec
+
     try:
         GitIgnoreSpec.from_lines([line])
     except ValueError:

@@ -15,6 +15,12 @@ _COUNTS = ("times", "watched", "first_step")
 
 def judge(facts: Iterable[object], rules: Sequence[Rule]) -> tuple[list[Finding], list[RuleFailure]]:
     """Judge every fact by every rule that has a hook for it; findings come merged and sorted."""
+    findings, failures = findings_of(facts, rules)
+    return merge(findings), failures
+
+
+def findings_of(facts: Iterable[object], rules: Sequence[Rule]) -> tuple[list[Finding], list[RuleFailure]]:
+    """Judge every fact by every rule that has a hook for it; findings come as they are."""
     hooks: dict[type, list[tuple[Rule, str]]] = {}
     for fact_type, hook in HOOKS.items():
         hooks[fact_type] = [(r, hook) for r in rules if getattr(type(r), hook) is not getattr(Rule, hook)]
@@ -29,7 +35,7 @@ def judge(facts: Iterable[object], rules: Sequence[Rule]) -> tuple[list[Finding]
                 path, line = (place.path, place.line) if place is not None else ("", 0)
                 failure = RuleFailure(rule.name, path, line, type(error).__name__)
                 failures.setdefault((failure.rule, failure.path, failure.line, failure.error), failure)
-    return merge(findings), sorted(failures.values(), key=lambda f: (f.path, f.line, f.rule))
+    return findings, sorted(failures.values(), key=lambda f: (f.path, f.line, f.rule))
 
 
 def _with_evidence(finding: Finding, fact: object) -> Finding:

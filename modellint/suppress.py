@@ -12,10 +12,11 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from modellint.catalog import UNUSED_IGNORE
 from modellint.config import nearest
+from modellint.facts.record import slotted
 from modellint.facts.span import Span
 from modellint.finding import Category, Certainty, Edit, Finding, Fix, Safety
 from modellint.source.text import SourceText
@@ -29,7 +30,7 @@ _NEITHER_CODE = frozenset(
 )
 
 
-@dataclass(slots=True)
+@slotted
 class Ignore:
     """One ignore comment."""
 
@@ -44,7 +45,7 @@ class Ignore:
     used: set[str] = field(default_factory=set)
 
 
-@dataclass(slots=True)
+@slotted
 class _FileIgnores:
     """The ignore comments of one file, ready to be asked about a place."""
 
@@ -76,7 +77,7 @@ class _FileIgnores:
                 line -= 1
 
 
-@dataclass(slots=True)
+@slotted
 class Outcome:
     """What the comments leave, what they silence and which of them do nothing."""
 

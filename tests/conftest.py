@@ -25,6 +25,8 @@ def _nobody_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     for name in _VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    # One cache a test: none appears in the folders that are checked, and no test sees what another one found.
+    monkeypatch.setenv("MODELLINT_CACHE_DIR", str(home / "cache"))
 
 
 class CommandLine(Protocol):

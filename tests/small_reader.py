@@ -7,62 +7,67 @@ is the cause of an error that `x.effect` shows.
 from __future__ import annotations
 
 import ast
-import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from modellint import catalog
 from modellint.facts.discarded_value import DiscardedValue
-from modellint.facts.reading import BadInput, NotFollowed, ReaderFailure, Reading
+from modellint.facts.reading import BadInput, NotFollowed, ReaderFailure
 from modellint.facts.span import Span
 from modellint.finding import Category, Finding, Note
 from modellint.rule import Rule
-from modellint.source.text import SourceText, mentions_torch, parse_bytes, shown_path, unreadable
+from modellint.source.project import Project, SourceFile
+from modellint.source.reader import EntryReading
+from modellint.source.text import SourceText
 
 
-def read_files(
-    files: Sequence[Path], *, cwd: Path, stdin: tuple[str, bytes] | None = None, torch_version: object = None
-) -> Reading:
+class SmallReader:
     """As the real reader: every attribute that stands alone as a statement becomes a DiscardedValue."""
-    reading = Reading()
-    inputs: list[tuple[str, bytes | None, Path]] = [(shown_path(file, cwd), None, file) for file in files]
-    if stdin is not None:
-        inputs.append((stdin[0], stdin[1], Path(stdin[0])))
-    sources: list[SourceText] = []
-    for shown, data, file in inputs:
-        if data is None:
-            try:
-                data = file.read_bytes()
-            except OSError as error:
-                reading.bad_input.append(unreadable(shown, error))
-                continue
-        if not mentions_torch(data):
-            reading.skipped += 1
-            continue
-        source = parse_bytes(data, file, shown)
-        if isinstance(source, BadInput):
-            reading.bad_input.append(source)
-            continue
-        reading.checked += 1
-        sources.append(source)
-    causes: dict[str, Span] = {}
-    for source in sources:
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Attribute):
-                text, name = source.segment(node), node.value.attr
-                if name == "lost":
-                    reading.not_followed.append(NotFollowed(source.span(node), text, "made up"))
-                elif name == "boom":
-                    reading.failures.append(ReaderFailure(source.path, node.lineno, "RecursionError"))
-                elif name == "cause":
-                    causes["cause"] = source.span(node)
-                else:
-                    receiver = ast.unparse(node.value.value)
-                    fact = DiscardedValue(source.span(node), text, receiver, "module", name, None, causes.get("cause"))
-                    reading.facts.append(fact)
-    return reading
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+
+    def forget(self) -> None:
+        """It holds nothing."""
+
+    def read(self, path: Path) -> EntryReading:
+        reading = EntryReading(path)
+        self.project.asked = reading.asked
+        file = self.project.file(path)
+        if isinstance(file, BadInput):
+            reading.bad_input = file
+            return reading
+        cause = self._cause(path)
+        source = file.text
+        for node in attributes(source):
+            text, name = source.segment(node), node.attr
+            if name == "lost":
+                reading.not_followed.append(NotFollowed(source.span(node), text, "made up"))
+            elif name == "boom":
+                reading.failure = reading.failure or ReaderFailure(source.path, node.lineno, "RecursionError")
+            elif name != "cause":
+                receiver = ast.unparse(node.value)
+                fact = DiscardedValue(source.span(node), text, receiver, "module", name, None, cause)
+                reading.facts.append(fact)
+        return reading
+
+    def _cause(self, path: Path) -> Span | None:
+        """Where `x.cause` stands, in this file or another one of its folder."""
+        for other in sorted(path.parent.glob("*.py")):
+            file = self.project.file(other)
+            if isinstance(file, SourceFile):
+                for node in attributes(file.text):
+                    if node.attr == "cause":
+                        return file.text.span(node)
+        return None
+
+
+def attributes(source: SourceText) -> list[ast.Attribute]:
+    """The attributes that are statements of their own."""
+    statements = [node.value for node in ast.walk(source.tree) if isinstance(node, ast.Expr)]
+    return [value for value in statements if isinstance(value, ast.Attribute)]
 
 
 class _Attribute(Rule):
@@ -127,13 +132,9 @@ RULES: dict[str, type[Rule]] = {
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put this reader and these rules in the place of the real ones."""
-    import sys
-
     for name, rule in RULES.items():
         monkeypatch.setattr(rule, "name", name)
         for example in ("bad", "good"):
             monkeypatch.setattr(rule, example, "import torch\n", raising=False)
-    module = types.ModuleType("modellint.source.reader")
-    module.read_files = read_files  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "modellint.source.reader", module)
+    monkeypatch.setattr("modellint.source.reader.Reader", SmallReader)
     monkeypatch.setattr(catalog, "all_rules", lambda: dict(sorted(RULES.items())))

@@ -163,7 +163,7 @@ def test_an_unforeseen_error_is_one_line(run, monkeypatch: pytest.MonkeyPatch) -
     def fail(*_: object) -> None:
         raise LookupError("made up")
 
-    monkeypatch.setattr("modellint.lint.judge", fail)
+    monkeypatch.setattr("modellint.lint.merge", fail)
     shown = run()
     assert shown.code == 3
     assert shown.err.startswith("internal error: LookupError: made up at test_cli.py:")
@@ -202,11 +202,10 @@ def test_settings_of_each_file(run) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_only_findings_of_passed_files_or_with_a_cause_there(run) -> None:  # type: ignore[no-untyped-def]
-    write(a="x.cause\n", b="x.effect\n")
-    report = lint(["a.py", "b.py"])
-    assert [finding.span.path for finding in report.findings] == ["b.py"]
-    for paths in (["a.py"], ["b.py"]):
-        assert lint(paths).findings == (), "the small reader follows no other file"
+    write(a="x.cause\n", b="import a\nx.effect\n", c="y = 1\n")
+    for paths in (["a.py", "b.py"], ["a.py"], ["b.py"]):
+        assert [finding.span.path for finding in lint(paths).findings] == ["b.py"]
+    assert lint(["c.py"]).findings == ()
 
 
 def test_stdin(run, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

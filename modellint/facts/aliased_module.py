@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from modellint.facts.model import LayerRef
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
@@ -22,7 +22,7 @@ class Aliasing(Enum):
     SELF_LOAD = "it is given its own weights"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AliasedModule:
     """One such module."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 from modellint.facts.training_loop import OptimizerRef
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BackwardUse:
     """One call of backward before the step of an optimizer whose parameters never got a gradient."""
 

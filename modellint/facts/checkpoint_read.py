@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from modellint.facts.record import record
 from modellint.facts.span import Span
 from modellint.facts.torch_version import TorchVersions
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckpointRead:
     """A file that is unpickled."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bypass:
     """Backwards through the model that its wrapper did not prepare."""
 
@@ -22,7 +21,7 @@ class Bypass:
     """How many optimizer steps had ended before the first one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RankRecord:
     """The copy of one rank."""
 
@@ -31,7 +30,7 @@ class RankRecord:
     """A sum over the bits of its weights, by the number of steps that had ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DistributedSetup:
     """One model that is trained in a process group of two or more. Made on rank 0 only."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
@@ -22,7 +22,7 @@ class Overlap(Enum):
     """The evaluation reads a part of what training reads all of."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Normalization:
     """One Normalize step of a transform."""
 
@@ -32,7 +32,7 @@ class Normalization:
     std: tuple[float, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DrawnStep:
     """One random transform."""
 
@@ -41,7 +41,7 @@ class DrawnStep:
     place: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EvaluationData:
     """One loop that evaluates and one that trains the same model."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import LayerRef
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FoldedBatch:
     """A reshape after which a row is not one sample, and the layer that takes it row by row."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
@@ -18,7 +18,7 @@ class Mode(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModeState:
     """One mode that the model can be in at the call."""
 
@@ -62,7 +62,7 @@ class Unrecorded(Enum):
     CHECKPOINT = "no input of the reentrant checkpoint requires a gradient"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sign:
     """One sign of purpose."""
 
@@ -71,7 +71,7 @@ class Sign:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeviceState:
     """Where a value is: `device` is the text of the target (`cuda`, `device`), `place` the move."""
 
@@ -80,7 +80,7 @@ class DeviceState:
     may_be_other_than_cpu: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallSite:
     """A call on the way from the entry point to the forward."""
 
@@ -88,7 +88,7 @@ class CallSite:
     place: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForwardUse:
     """One call of a model from code that is not itself a module's forward."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WeightGradient:
     """The gradient of one weight matrix, by the size of the weight."""
 
@@ -21,7 +20,7 @@ class WeightGradient:
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GradientRecord:
     """The gradients of one model as one optimizer got them: unscaled, clipped if the loop clips."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GuardedSingularity:
     """`where(x > 0, x.sqrt(), 0)`: the condition keeps the singular point out of the value, not of the gradient."""
 

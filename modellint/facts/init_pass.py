@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PassedOver:
     """Layers of a kind that the function names, but of classes that it does not ask for."""
 
@@ -21,7 +20,7 @@ class PassedOver:
     layers: tuple[LayerRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InitPass:
     """One such function: run on an instance, or never called."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import LayerRef
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpreadLayer:
     """One layer whose weights were drawn with a known standard deviation."""
 
@@ -22,7 +21,7 @@ class SpreadLayer:
     frozen: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InitialSpread:
     """One random fill of weight matrices, the last write to them."""
 

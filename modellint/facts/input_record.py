@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InputSize:
     """One tensor argument."""
 
@@ -27,7 +26,7 @@ class InputSize:
     """It holds integers: ids, positions."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InputRecord:
     """The tensor arguments of one model. Made by a run, of selected rules only."""
 

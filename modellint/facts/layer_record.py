@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnitRecord:
     """What the units of a layer gave behind one activation."""
 
@@ -30,7 +29,7 @@ class UnitRecord:
     """No layer with parameters comes after it in the model's forward."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AutocastRecord:
     """A layer whose weights are float32, called with autocast on."""
 
@@ -41,7 +40,7 @@ class AutocastRecord:
     calls: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerRecord:
     """One layer of a model that is trained. Made by a run, of selected rules only."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IterableRead:
     """What an IterableDataset of the project does in each worker."""
 
@@ -24,7 +23,7 @@ class IterableRead:
     """It never ends, or draws its samples: nothing is repeated in an epoch."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LoaderCall:
     """One call of `DataLoader`. What is not known for sure counts as not given."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from modellint.facts.model import ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
@@ -48,7 +48,7 @@ class Source(Enum):
     """A model, with gradients."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One station of a value on its way to the loss."""
 
@@ -57,7 +57,7 @@ class Step:
     """`torch.sigmoid`, `return`, `model(...)`, `.squeeze(1)`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LossUse:
     """One call of a loss, with one way its input was made."""
 

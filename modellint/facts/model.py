@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerRef:
     """One layer of an instance: `norm BatchNorm1d(64)` constructed at `place`."""
 
@@ -20,7 +19,7 @@ class LayerRef:
     place: Span | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelRef:
     """One constructed model (an instance, not a class)."""
 

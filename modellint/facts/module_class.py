@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from modellint.facts.model import LayerRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
@@ -19,7 +19,7 @@ class SuperInit(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HiddenModules:
     """Modules in a plain container attribute: no `parameters()`, `.to()`, `state_dict()` or `eval()` sees them."""
 
@@ -38,7 +38,7 @@ class HiddenModules:
     """The modules came from outside as an argument (a teacher kept out of the student's parameters)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HiddenTensor:
     """A tensor in an ordinary attribute, or in a plain container: `parameters()` and `buffers()` do not see it."""
 
@@ -64,7 +64,7 @@ class HiddenTensor:
     """Every method that reads it moves it (`.to(x.device)`) or asks it for its shape only."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StrayFlag:
     """An attribute like `requires_grad` that was set where it means nothing."""
 
@@ -90,7 +90,7 @@ class Shadow(Enum):
     VALUE = "is a value"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ShadowedMethod:
     """A name of nn.Module to which a subclass gives another meaning."""
 
@@ -103,7 +103,7 @@ class ShadowedMethod:
     """A layer below that was in train mode while the whole model was in eval mode; empty when none was seen."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModuleClass:
     """One class statement."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Branch:
     """An `if` whose condition the arguments of this instance decided."""
 
@@ -21,7 +20,7 @@ class Branch:
     """The constructor arguments that it reads: `use_sequential=False`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerCall:
     """One call of a layer within one forward of the instance."""
 
@@ -48,7 +47,7 @@ class LayerCall:
     """Its input was made from what an earlier call of the layer returned, and from something new: a recurrence."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnusedLayer:
     """A registered layer with parameters that a complete trace of forward neither called nor read."""
 
@@ -60,7 +59,7 @@ class UnusedLayer:
     lies under one of these branches, which the constructor arguments of this instance exclude."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DetachedLayer:
     """A layer with trainable parameters that runs with gradients on and gets none, while others get theirs."""
 
@@ -72,7 +71,7 @@ class DetachedLayer:
     """What it makes is part of what forward returns, and no backward comes in there; None when not followed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnusedParameter:
     """A trainable parameter that gets no gradient although the module that owns it runs."""
 
@@ -84,7 +83,7 @@ class UnusedParameter:
     place: Span | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModuleInstance:
     """One module as it was constructed, and what one forward of it does.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from modellint.facts.record import record
 from modellint.facts.span import Span
 from modellint.facts.torch_version import TorchVersions, Version
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OldName:
     """A call by a name, or with an argument, that newer versions of torch do without."""
 

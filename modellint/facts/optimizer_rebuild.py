@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import ModelRef
+from modellint.facts.record import record
 from modellint.facts.span import Span
 from modellint.facts.training_loop import OptimizerRef
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OptimizerRebuild:
     """One construction of an optimizer in every round of a loop, each time for all that the last one held."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
@@ -18,7 +18,7 @@ class FillPattern(Enum):
     COPIED_ROWS = "some rows are copies of others"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FilledLayer:
     """One weight matrix (two or more axes, more than one output unit) that the fill reaches and nothing overwrites."""
 
@@ -37,7 +37,7 @@ class FilledLayer:
     """The layer's bias was filled at random or unit by unit, which tells the units apart."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ParameterFill:
     """One write of a constant into weights of one instance, where it is the last write before training."""
 

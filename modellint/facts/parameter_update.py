@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 from modellint.facts.training_loop import OptimizerRef
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ParameterUpdate:
     """One optimizer, and the parameters that its steps left as they were although they had a gradient."""
 

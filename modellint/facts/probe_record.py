@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BatchLeak:
     """In eval mode the output of one sample depends on another sample of its batch."""
 
@@ -30,7 +29,7 @@ class BatchLeak:
     or was not found."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FirstLoss:
     """The cross entropy of one batch before any step."""
 
@@ -40,7 +39,7 @@ class FirstLoss:
     """Targets that count, those of `ignore_index` left out."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OverfitTrial:
     """A training on one small batch, dropout off."""
 
@@ -54,7 +53,7 @@ class OverfitTrial:
     """Its class: `Adam`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProbeRecord:
     """The outcome of one probe; the fields of the others are None."""
 

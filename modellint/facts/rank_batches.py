@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RankBatches:
     """One model under DistributedDataParallel. Made on rank 0 only, when every rank has reported."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from modellint.facts.record import record, slotted
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BadInput:
     """A file that could not be read: becomes one finding at error level that no selection removes."""
 
@@ -17,7 +18,7 @@ class BadInput:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NotFollowed:
     """A place where the reader gave up, and why: what rules stay silent about."""
 
@@ -26,7 +27,7 @@ class NotFollowed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReaderFailure:
     """A file on which the reader itself raised: becomes one `internal error` line and exit code 3."""
 
@@ -37,7 +38,7 @@ class ReaderFailure:
     """Class name of the exception."""
 
 
-@dataclass(slots=True)
+@slotted
 class Reading:
     """Everything one reading of a set of files yields."""
 

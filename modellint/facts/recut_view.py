@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RecutView:
     """`x.view(b, w, h)` of a tensor whose shape was unpacked as `b, h, w`."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from modellint.facts.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunEvidence:
     """Present on every fact that a live run made, and only there."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from modellint.facts.record import record
 from modellint.facts.span import Span
 from modellint.facts.training_loop import OptimizerRef
 
@@ -17,7 +17,7 @@ class Interval(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SchedulePlace:
     """A place that steps the scheduler."""
 
@@ -29,7 +29,7 @@ class SchedulePlace:
     """Every pass of its loop comes there."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SchedulerSetup:
     """One scheduler of a program that was followed to its end."""
 

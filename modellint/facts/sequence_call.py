@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import LayerRef
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AxisSign:
     """Something that says which axis of the layer's input or output counts the samples."""
 
@@ -21,7 +20,7 @@ class AxisSign:
     """It leaves no doubt: a loader stacks its samples along the first axis."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepRead:
     """One time step taken out of the output: `out[:, -1]`."""
 
@@ -33,7 +32,7 @@ class StepRead:
     """All features of the step are taken, those of both directions."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SequenceCall:
     """All calls of one such layer, as far as one run of the code showed them."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import LayerRef, ModelRef
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SizeClash:
     """A layer and its input, or two arguments of one layer, whose sizes do not fit. Both are numbers in the code."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SingleAxis:
     """One call in which the axis of the softmax is of length 1."""
 
@@ -17,7 +16,7 @@ class SingleAxis:
     maker_place: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SoftmaxUse:
     """One softmax or log-softmax: a function that is called, or a layer that is constructed, with all its inputs."""
 

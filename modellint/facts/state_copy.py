@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import ModelRef
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StateCopy:
     """One `state_dict()` whose tensors were still there at the end of the training, and still the model's own."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import ModelRef
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ThresholdUse:
     """`model(x) > 0.5`, where the same output of the same model goes to a loss that applies sigmoid itself."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.loss_use import OutputKind
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
@@ -12,7 +11,7 @@ UNKNOWN = object()
 """The `constant` of an argument whose value was not followed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Argument:
     """One argument as given."""
 
@@ -33,7 +32,7 @@ class Argument:
     """The operation that made them so."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TorchCall:
     """One call of a torch function, constructor or method."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from modellint.facts.record import record
 
 Version = tuple[int, int]
 """Major and minor number."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TorchVersions:
     """The versions that a project's own files allow, both ends where they are given."""
 

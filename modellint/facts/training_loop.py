@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.facts.span import Span
 
@@ -26,7 +26,7 @@ class EventKind(Enum):
     """A call that was not followed and received the optimizer, the loss or the model: anything may happen there."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """One event of a pass."""
 
@@ -43,7 +43,7 @@ class Event:
     """From code, False: something else may be meant; a BACKWARD or CLIP is scaled only where the scaler is on."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OptimizerRef:
     """One optimizer object."""
 
@@ -54,7 +54,7 @@ class OptimizerRef:
     place: Span | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScalerRef:
     """A GradScaler that steps an optimizer of a loop, and what the whole program does with it."""
 
@@ -71,7 +71,7 @@ class ScalerRef:
     """All that happens to it was followed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Accumulation:
     """A step under `i % n`, while backward runs in the passes between as well."""
 
@@ -91,7 +91,7 @@ class Accumulation:
     """A framework runs backward."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PassCount:
     """How often a live run went through a pass."""
 
@@ -100,7 +100,7 @@ class PassCount:
     """How many optimizer steps had ended when it first came."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TrainingLoop:
     """An innermost loop that runs backward or an optimizer step, every path through its body."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from modellint.facts.model import ModelRef
+from modellint.facts.record import record
 from modellint.facts.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnfilledParameter:
     """One `nn.Parameter(torch.empty(...))` that forward reads and that nothing had filled by then."""
 

@@ -12,9 +12,9 @@ import tokenize
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 
+from modellint.facts.record import record
 from modellint.facts.span import Span
 from modellint.finding import Finding
 
@@ -23,7 +23,7 @@ _Position = tuple[int, int]
 """Line from 1 and byte in it from 0, as `ast` counts."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Statement:
     """The innermost statement at a place."""
 

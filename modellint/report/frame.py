@@ -7,8 +7,8 @@ spans stay readable. The primary place comes first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from modellint.facts.record import record
 from modellint.facts.span import Span
 from modellint.finding import Finding
 from modellint.report.cells import WIDEST, SourceLine, visible
@@ -18,7 +18,7 @@ from modellint.report.wording import numbered
 _ABSENT = "(this line is not in the file)"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Mark:
     """One place to underline."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from modellint.facts.reading import NotFollowed
+from modellint.facts.record import record
 from modellint.finding import Finding, Level, RuleFailure, Safety
 from modellint.rule import Rule
 
@@ -19,7 +19,7 @@ OBSERVER = "observer"
 """The same on a live run: the watch removed itself and the run went on."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Gap:
     """What a run could not show, and why."""
 
@@ -30,7 +30,7 @@ class Gap:
     """The rules that are unknown for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Quiet:
     """Lines of a file that a run watched for a rule which found nothing there."""
 
@@ -43,7 +43,7 @@ class Quiet:
     """What `times` counts: `passes`, `evaluation forwards`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunSummary:
     """What a report on a live run is about."""
 
@@ -63,7 +63,7 @@ class RunSummary:
     quiet: tuple[Quiet, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LintReport:
     """Findings, and the numbers that the summary is made of."""
 
@@ -124,7 +124,7 @@ class LintReport:
             return ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """How the user wants it."""
 

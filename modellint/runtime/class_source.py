@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from modellint.facts.record import record
 from modellint.facts.span import Span
 from modellint.runtime import definitions
 
@@ -17,7 +17,7 @@ _ASKS = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fill:
     """One statement that puts something into an attribute."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from modellint.facts.record import record
 from modellint.facts.training_loop import EventKind
 from modellint.runtime.call_site import Site
 
@@ -43,7 +44,7 @@ class Noted:
     """FORWARD: a gradient of its input is wanted."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One event of a pass, as it is compared with the passes before."""
 

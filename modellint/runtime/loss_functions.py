@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from modellint.facts.loss_use import Expects
+from modellint.facts.record import record
 
 Function = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LossFunction:
     """One function that computes a loss."""
 

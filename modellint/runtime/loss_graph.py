@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from modellint.facts.loss_use import OutputKind
+from modellint.facts.record import record
 from modellint.runtime.graph import MOST_NODES, tag_of
 
 _MOVES_AXES = frozenset(
@@ -34,7 +34,7 @@ _WEIGHTED = {"Addmm": (1, 2), "Mm": (0, 1), "Convolution": (1,), "Linear": (1,)}
 """Which operands of a layer's operation may be its weight."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Head:
     """The operation that made the values of a tensor. Holds a graph node: use it at once, keep it nowhere."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from modellint.facts.loss_use import Expects, OutputKind
+from modellint.facts.record import record
 from modellint.facts.span import Span
 from modellint.runtime import definitions, loss_graph
 from modellint.runtime.call_site import Site
@@ -21,7 +21,7 @@ _MOST_CALLS = 256
 _SOFTMAX_KINDS = (OutputKind.DISTRIBUTION, OutputKind.LOG_PROBABILITIES)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Maker:
     """The activation or layer that made a value."""
 
@@ -41,7 +41,7 @@ class Maker:
         return self.registered.span() if found is None and self.registered is not None else found
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LossInput:
     """The input of one call of a loss."""
 

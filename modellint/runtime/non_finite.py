@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from modellint.facts.non_finite import NonFinite
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.runtime import torch_internals, value_read
 from modellint.runtime.call_site import Site
@@ -26,7 +27,7 @@ _MOST_IN_STRETCH = 25
 _MOST_READS = 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Found:
     """The loss that a finding is about."""
 

@@ -13,7 +13,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType, TracebackType
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import modellint
 from modellint.config import Configuration, UsageError
+from modellint.facts.record import record
 from modellint.finding import RuleFailure
 from modellint.report.model import OBSERVER, LintReport, RunSummary
 
@@ -31,7 +32,7 @@ INTERRUPTED = 130
 _OWN_FOLDER = os.path.dirname(os.path.realpath(modellint.__file__)) + os.sep
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """How a watched script ended."""
 

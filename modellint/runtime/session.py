@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from modellint.facts.record import record
 from modellint.runtime import call_site, torch_internals
 from modellint.runtime.call_site import Site
 
@@ -230,7 +231,7 @@ class Window:
     """Ids of the parameters that received a gradient; only when traced."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutOfSight:
     """What a run could not show, and why: the rules that need it are unknown, not silent."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from modellint import catalog
 from modellint.config import Configuration, Flags
 from modellint.discovery import Found
+from modellint.facts.record import record
 from modellint.facts.run_evidence import RunEvidence
 from modellint.finding import RuleFailure
 from modellint.judge import judge
@@ -24,7 +24,7 @@ from modellint.runtime.session import OutOfSight, Session
 from modellint.suppress import suppress
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """What a watch says."""
 

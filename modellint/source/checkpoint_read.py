@@ -8,7 +8,6 @@ from modellint.facts.checkpoint_read import CheckpointRead
 from modellint.facts.torch_call import UNKNOWN
 from modellint.source.interpreter.values import Const, Site
 from modellint.source.places import Places
-from modellint.source.project import project_root
 
 
 def read(places: Places) -> Iterator[CheckpointRead]:
@@ -35,8 +34,4 @@ def read(places: Places) -> Iterator[CheckpointRead]:
 
 def _saves(places: Places, call: Site) -> bool:
     """Whether a file of the project writes checkpoints: where they go is rarely known, so any may be the one."""
-    root = project_root(call.file.text.file.parent)
-    return any(
-        b"torch.save" in places.project.content(path)
-        for path in {call.file.text.file, *places.project.python_files(root)}
-    )
+    return any(True for _ in places.project.files_saying(call.file.text.file, "torch.save"))

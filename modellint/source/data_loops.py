@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from modellint.facts.forward_use import Mode
+from modellint.facts.record import slotted
 from modellint.facts.span import Span
 from modellint.facts.training_loop import EventKind
 from modellint.source.interpreter.data import FrozenData, loader_of
@@ -34,7 +35,7 @@ MANY = 2
 """How many rounds a loop stands for when nobody knows."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class DataLoop:
     """One loop over a DataLoader, as one chain of calls runs it."""
 

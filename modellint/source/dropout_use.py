@@ -13,6 +13,8 @@ from modellint.source.interpreter.values import Const, ModuleValue
 from modellint.source.places import Places
 from modellint.source.torch_api.functions import DROPOUTS
 
+_LARGE = 10**9
+"""No rate and no number of layers."""
 _WHOLE_CHANNELS = frozenset({"Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout"})
 _CHANNEL_FUNCTIONS = frozenset({"dropout1d", "dropout2d", "dropout3d"})
 
@@ -69,7 +71,7 @@ def _written(call: CallArguments, position: int, name: str) -> float | None:
     """A number that stands in the call itself."""
     node = call.positional_nodes[position] if position < len(call.positional_nodes) else call.keyword_nodes.get(name)
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
-        return float(node.value)
+        return float(node.value) if abs(node.value) < _LARGE else None
     return None
 
 

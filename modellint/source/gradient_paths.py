@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from modellint.facts.record import slotted
 from modellint.facts.training_loop import OptimizerRef
 from modellint.source.interpreter.reach import DECISION, NO_GRAD, BackwardNote, Cut, GraphNotes, SetupNote, StepNote
 from modellint.source.interpreter.reach_values import has_trainable
@@ -13,7 +13,7 @@ from modellint.source.interpreter.values import ModuleValue, OptimizerValue
 from modellint.source.places import Places
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class Untrained:
     """An optimizer of which no backward reaches any parameter."""
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from modellint.facts.hidden_state import HiddenState
 from modellint.source.interpreter.flow_nodes import LAYER, FlowNode
 from modellint.source.interpreter.values import Const, FunctionValue, ModuleValue, Site
+from modellint.source.layout import project_root
 from modellint.source.places import Places
-from modellint.source.project import SourceFile, project_root
+from modellint.source.project import SourceFile
 from modellint.source.tree import walk
 
 
@@ -115,25 +116,9 @@ def _is_read(places: Places, owner: ModuleValue, name: str) -> bool:
     if owner.cls is None:
         return True
     root = project_root(owner.cls.file.path.parent)
-    rewriting: dict[object, set[tuple[int, int]]] = {}
-    for path, node, _, _ in places.project.attribute_reads(root, name):
-        if not places.project.connected(root, owner.cls.file.path, path):
-            continue  # the instance cannot get there
-        if path not in rewriting:
-            file = places.project.file(path)
-            text = getattr(file, "text", None)
-            rewriting[path] = _rewritten(text.tree, name) if text is not None else set()
-        if (node.lineno, node.col_offset) not in rewriting[path]:
-            return True
-    return False
-
-
-def _rewritten(tree: ast.AST, name: str) -> set[tuple[int, int]]:
-    """Reads of `.name` in statements that assign to `.name`: `h.hidden = h.hidden.detach()`."""
-    found: set[tuple[int, int]] = set()
-    for node in walk(tree):
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Attribute) and target.attr == name for target in node.targets
-        ):
-            found |= {(part.lineno, part.col_offset) for part in walk(node.value) if isinstance(part, ast.Attribute)}
-    return found
+    home = owner.cls.file.path
+    return any(
+        not read.rewrites
+        for path, read in places.project.attribute_reads(home, name)
+        if places.project.connected(root, home, path)  # else the instance cannot get there
+    )

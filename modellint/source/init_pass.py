@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from modellint.facts.init_pass import InitPass, PassedOver
+from modellint.facts.record import slotted
 from modellint.source.interpreter.values import ClassValue, External, FunctionValue, ModuleValue, Site, Value
 from modellint.source.interpreter.weight_records import PassRecord
 from modellint.source.places import Places
@@ -29,7 +29,7 @@ _UNDECIDED = re.compile(r"__name__|reset_parameters|hasattr|getattr")
 _TESTED = re.compile(r"isinstance\(|type\(")
 
 
-@dataclass(slots=True)
+@slotted
 class _Test:
     """One arm of a chain of tests of a layer's class."""
 

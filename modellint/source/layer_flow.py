@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from modellint.facts.forward_use import Mode
 from modellint.facts.layer_flow import LayerFlow
@@ -45,6 +46,7 @@ def read(places: Places) -> Iterator[LayerFlow]:
             targets = elsewhere.setdefault(id(site.node), {}).setdefault(id(calls[key][0].owner), set())
             targets.add(id(target.site.node) if target is not None and target.site is not None else 0)
     seen: set[tuple[int, int]] = set()
+    linear: dict[Path, bool] = {}
     for key, end in ends.items():
         if end is None:
             continue
@@ -60,7 +62,12 @@ def read(places: Places) -> Iterator[LayerFlow]:
         disagrees = any(targets != instances[0] for targets in instances)
         sometimes = len(set().union(*instances)) > 1
         fact = _flow(places, calls[key], last, through, calls[id(after)])
-        yield replace(fact, disagrees=disagrees, sometimes=sometimes)
+        site = calls[key][0].site
+        assert site is not None
+        path = site.file.path
+        if path not in linear:
+            linear[path] = _LINEAR_THEORY.search(places.project.content(path)) is not None
+        yield replace(fact, disagrees=disagrees, sometimes=sometimes, said_linear=linear[path])
 
 
 def _flow(
@@ -101,7 +108,6 @@ def _flow(
         loaded=any(state.get("loaded") for state in states),
         replaced_weight=any(state.get("reparametrised") or state.get("tied") for state in states),
         statistics_read=bool(after.reads & {"running_mean", "running_var", "*"}),
-        said_linear=_LINEAR_THEORY.search(places.project.content(first.site.file.path)) is not None,
         in_test_suite=first.site.file.in_test_suite,
     )
 

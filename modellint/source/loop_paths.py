@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, NamedTuple
 
+from modellint.facts.record import slotted
 from modellint.facts.training_loop import EventKind
 from modellint.source.interpreter.path_tests import PathTest, contradict
 from modellint.source.interpreter.records import Alternatives, CallTrace, EventRecord, LoopRecord
@@ -24,7 +25,7 @@ class Held(NamedTuple):
     test: PathTest | None
 
 
-@dataclass(slots=True)
+@slotted
 class Path:
     """One way through: what happens on it, what ended it, what its tests gave."""
 

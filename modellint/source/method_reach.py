@@ -28,7 +28,7 @@ def reached(cls: ClassValue, method: str) -> Iterator[tuple[SourceFile, ast.AST]
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
                 found = cls.lookup(node.attr)
             elif isinstance(node, ast.Name) and function.file.scope is not None:
-                found = function.file.scope.names.get(node.id)
+                found = function.file.name(node.id)
             if isinstance(found, FunctionValue):
                 waiting.append(found)
 
@@ -54,7 +54,7 @@ def self_attributes(node: ast.AST) -> tuple[set[str], set[str], set[str]]:
 def library_name(file: SourceFile, node: ast.AST) -> str:
     """The full name of what a (dotted) name is bound to: `numpy.random.rand`; empty where it is not a library's."""
     if isinstance(node, ast.Name):
-        value = file.scope.names.get(node.id) if file.scope is not None else None
+        value = file.name(node.id) if file.scope is not None else None
         return value.name if isinstance(value, External) else ""
     if isinstance(node, ast.Attribute):
         owner = library_name(file, node.value)

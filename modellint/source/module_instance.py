@@ -9,8 +9,8 @@ from pathlib import Path
 from modellint.facts.module_instance import Branch, LayerCall, ModuleInstance, UnusedLayer, UnusedParameter
 from modellint.source.interpreter.records import CallRecord
 from modellint.source.interpreter.values import ClassValue, ModuleValue, ParameterValue
+from modellint.source.layout import project_root
 from modellint.source.places import Places
-from modellint.source.project import project_root
 from modellint.source.tree import walk
 
 _COMBINING = frozenset({"Add", "Sub", "torch.add", "torch.cat", "torch.Tensor.add", "torch.Tensor.add_"})
@@ -160,19 +160,19 @@ def _excluded_by(
     root = project_root(cls.file.path.parent)
     family = {ancestor.name for ancestor in cls.mro}
     branches: dict[Branch, None] = {}
-    for path, node, class_name, function in places.project.attribute_reads(root, name):
+    for path, read in places.project.attribute_reads(cls.file.path, name):
         if not module.from_outside and not places.project.connected(root, cls.file.path, path):
             continue  # the instance cannot get there
-        if class_name is not None and isinstance(node.value, ast.Name) and node.value.id == "self":
-            if class_name not in family and not _descends(places, path, class_name, family):
-                continue
-        in_family = class_name is not None and class_name in family
+        function = read.function
+        if read.class_name is not None and read.receiver == "self" and not (read.lineage & family):
+            continue  # of another class
+        in_family = read.class_name is not None and read.class_name in family
         in_init = in_family and function is not None and function.startswith(_INIT_CODE)
-        if in_init and not methods and not isinstance(node.ctx, ast.Del):
+        if in_init and not methods and not read.deleted:
             continue
-        if isinstance(node.value, ast.Name) and node.value.id in places.project.library_names(path):
+        if read.receiver and read.receiver in places.project.library_names(path):
             continue  # `F.bilinear` is no attribute of a module
-        branch = _dead_branch(places, module, path, node)
+        branch = _dead_branch(places, module, path, read.position)
         if branch is not None:
             branches[branch] = None
             continue
@@ -193,34 +193,10 @@ def _excluded_by(
 _METHOD_DEPTH = 3
 
 
-def _dead_branch(places: Places, module: ModuleValue, path: Path, node: ast.Attribute) -> Branch | None:
+def _dead_branch(places: Places, module: ModuleValue, path: Path, position: tuple[int, int]) -> Branch | None:
     """The branch that the arguments of the instance exclude and that holds this read."""
-    position = (node.lineno, node.col_offset)
     for site, _, taken, dead in module.decided.values():
         if site.file.path == path and any(first <= position < last for first, last in dead):
             because = ", ".join(places.constants_of(module, site.node))
             return Branch(site.file.text.segment(site.node), taken, places.span(site), because)
     return None
-
-
-def _descends(places: Places, path: Path, class_name: str, family: set[str]) -> bool:
-    """Whether a class may be a subclass of the family: then its reads count."""
-    file = places.project.file(path)
-    tree = getattr(getattr(file, "text", None), "tree", None)
-    if tree is None:
-        return True
-    classes = {node.name: node for node in walk(tree) if isinstance(node, ast.ClassDef)}
-    stack, seen = [class_name], set()
-    while stack:
-        current = stack.pop()
-        if current in family:
-            return True
-        node = classes.get(current)
-        if node is None or current in seen:
-            continue
-        seen.add(current)
-        for base in node.bases:
-            last = base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else None
-            if last is not None:
-                stack.append(last)
-    return False

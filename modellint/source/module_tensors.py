@@ -20,8 +20,8 @@ from modellint.source.interpreter.values import (
     Tensor,
     Value,
 )
+from modellint.source.layout import project_root
 from modellint.source.places import Places
-from modellint.source.project import project_root
 from modellint.source.tree import children, walk
 
 _ASKS = frozenset({
@@ -115,16 +115,10 @@ def _seen_to(places: Places, module: ModuleValue, name: str) -> bool:
                 return True
         if reads and (words & _OWN_TRAINING or "param" in method.name):
             return True
-    family = {cls.name for cls in module.cls.mro}
     root = project_root(module.cls.file.path.parent)
-    for path, read, class_name, _ in places.project.attribute_reads(root, name):
-        if not _reaches(places, module, root, path):
-            continue
-        own = isinstance(read.value, ast.Name) and read.value.id == "self"
-        if not own or class_name is None:
+    for path, read in places.project.attribute_reads(module.cls.file.path, name):
+        if _reaches(places, module, root, path) and (read.receiver != "self" or read.class_name is None):
             return True  # `optim.Adam([model.noise])`
-        if class_name in family and isinstance(read.value, ast.Constant):
-            return True
     return False
 
 
@@ -201,13 +195,13 @@ def _set_elsewhere(places: Places, module: ModuleValue, name: str) -> bool:
                 if _is_own(node, name) and not isinstance(getattr(node, "ctx", None), ast.Load):
                     return True
     assert module.cls is not None
-    root = project_root(module.cls.file.path.parent)
+    home = module.cls.file.path
     pattern = re.compile(rb"(\w+)\." + re.escape(name.encode()) + rb"\s*=[^=]")
     return any(
         found.group(1) != b"self"
-        for path in places.project.python_files(root)
-        for found in pattern.finditer(places.project.content(path))
-        if _reaches(places, module, root, path)
+        for path, data in places.project.files_saying(home, f".{name}")
+        for found in pattern.finditer(data)
+        if _reaches(places, module, project_root(home.parent), path)
     )
 
 

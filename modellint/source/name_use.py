@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from modellint.source.interpreter.values import FunctionValue, Site, Value
+from modellint.source.layout import project_root
 from modellint.source.places import Places
-from modellint.source.project import SourceFile, project_root
+from modellint.source.project import SourceFile
 from modellint.source.tree import children, walk
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -121,9 +122,8 @@ def _of_attribute(
         return False
     project = places.project
     root = project_root(file.path.parent)
-    for path in project.python_files(root):
-        content = project.content(path)
-        if target.attr.encode() not in content or not project.connected(root, file.path, path):
+    for path, _ in project.files_saying(file.path, target.attr):
+        if not project.connected(root, file.path, path):
             continue
         other = project.file(path)
         if not isinstance(other, SourceFile):

@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from modellint.facts.reading import BadInput, NotFollowed, ReaderFailure, Reading
@@ -61,7 +62,7 @@ from modellint.source import (
 from modellint.source.interpreter.entry import Interpreter
 from modellint.source.places import Places
 from modellint.source.project import Project, SourceFile
-from modellint.source.text import mentions_torch
+from modellint.source.survey import Asked
 
 _READERS = (
     module_class, module_instance, loss_use, forward_use, training_loop, parameter_fill, torch_call, discarded_value,
@@ -80,6 +81,96 @@ _STACK = 512 * 1024 * 1024
 _RECURSION = 30_000
 
 
+@dataclass(slots=True)
+class EntryReading:
+    """What entering one file yields."""
+
+    path: Path
+    facts: list[object] = field(default_factory=list)
+    bad_input: BadInput | None = None
+    not_followed: list[NotFollowed] = field(default_factory=list)
+    failure: ReaderFailure | None = None
+    asked: Asked = field(default_factory=Asked)
+    """What all of this rests on."""
+
+
+class Reader:
+    """Enters files, one after the other. What it parsed and evaluated for one serves the next.
+
+    What a file yields depends on the files alone, never on what was entered before.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._interpreter = Interpreter(project)
+
+    def read(self, path: Path) -> EntryReading:
+        """Enter one file. Never raises for bad input, nor for a defect of the reader."""
+        reading = EntryReading(path)
+        self.project.asked = reading.asked
+        file = self.project.file(path)
+        if isinstance(file, BadInput):
+            reading.bad_input = file
+            return reading
+        try:
+            self._read(file, reading)
+        except Exception as error:
+            # A defect of the reader costs the facts of one file, not the run.
+            reading.failure = ReaderFailure(file.text.path, self._interpreter.line, type(error).__name__)
+            reading.facts.clear()
+            self.forget()
+        return reading
+
+    def _read(self, file: SourceFile, reading: EntryReading) -> None:
+        interpreter = self._interpreter
+        interpreter.run_file(file)
+        places = Places(interpreter, file.records, file)
+        for reader in _READERS:
+            reading.facts.extend(reader.read(places))
+        for site, text, reason in file.records.not_followed.values():
+            if hasattr(site.node, "lineno"):
+                reading.not_followed.append(NotFollowed(places.span(site), text, reason))
+        for active in interpreter.active:
+            reading.asked.files.add(active.path)
+            reading.asked.update(active.asked)
+        interpreter.forget()
+
+    def forget(self) -> None:
+        """Drop all that was parsed and evaluated."""
+        self.project = self.project.renewed()
+        self._interpreter = Interpreter(self.project)
+
+
+def with_deep_stack(run: Callable[[], None]) -> None:
+    """Run something in a thread on whose stack deep but valid code fits. Raises what it raises."""
+    failure: list[BaseException] = []
+
+    def guarded() -> None:
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(_RECURSION)
+        # Nearly all that is made lives until the end: looking for garbage in it again and again costs a fifth.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            run()
+        except BaseException as error:
+            failure.append(error)
+        finally:
+            sys.setrecursionlimit(limit)
+            if collecting:
+                gc.enable()
+
+    size = threading.stack_size(_STACK)
+    try:
+        thread = threading.Thread(target=guarded, name="modellint-reader")
+        thread.start()
+    finally:
+        threading.stack_size(size)
+    thread.join()
+    if failure:
+        raise failure[0]
+
+
 def read_files(
     files: Sequence[Path],
     *,
@@ -91,86 +182,25 @@ def read_files(
 
     `torch_version` gives what the settings of a file say about torch (`2.4`, `>=2.1,<2.6`), None for what its project
     declares. `stdin` is the name and content of a file that is not on the disk. Facts come in the order of the files;
-    those of files that import a given one are included, since what is wrong in a model may only show where it is
-    trained.
+    those of files that import a given one are included.
     Never raises for bad input: what cannot be read comes back as `bad_input`.
     """
     reading = Reading()
-    failure: list[BaseException] = []
 
     def run() -> None:
-        limit = sys.getrecursionlimit()
-        sys.setrecursionlimit(_RECURSION)
-        # Nearly all that is made lives until the end: looking for garbage in it again and again costs a fifth.
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            _read(files, cwd, stdin, reading, torch_version)
-        except BaseException as error:
-            failure.append(error)
-        finally:
-            sys.setrecursionlimit(limit)
-            if collecting:
-                gc.enable()
+        given = {cwd / stdin[0]: stdin[1]} if stdin is not None else {}
+        reader = Reader(Project(cwd, given, torch_version))
+        own, others, reading.skipped = reader.project.survey.entries([*files, *given])
+        known = set(own)
+        for path in sorted([*own, *others]):
+            entry = reader.read(path)
+            reading.checked += path in known
+            reading.facts.extend(entry.facts)
+            reading.not_followed.extend(entry.not_followed)
+            if entry.bad_input is not None and path in known:
+                reading.bad_input.append(entry.bad_input)
+            if entry.failure is not None:
+                reading.failures.append(entry.failure)
 
-    size = threading.stack_size(_STACK)
-    try:
-        thread = threading.Thread(target=run, name="modellint-reader")
-        thread.start()
-    finally:
-        threading.stack_size(size)
-    thread.join()
-    if failure:
-        raise failure[0]
+    with_deep_stack(run)
     return reading
-
-
-def _read(
-    files: Sequence[Path],
-    cwd: Path,
-    stdin: tuple[str, bytes] | None,
-    reading: Reading,
-    torch_version: Callable[[Path], str | None],
-) -> None:
-    given = {cwd / stdin[0]: stdin[1]} if stdin is not None else {}
-    project = Project(cwd, given, torch_version)
-    interpreter = Interpreter(project)
-    wanted = [*files, *given]
-    entries: list[Path] = []
-    for path in wanted:
-        data = project.content(path)
-        if mentions_torch(data) or path in project.unreadable:
-            entries.append(path)
-        else:
-            reading.skipped += 1
-    connected = [path for path in project.importers(entries) if mentions_torch(project.content(path))]
-    known = set(entries)
-    for path in sorted({*entries, *connected}):
-        file = project.file(path)
-        if isinstance(file, BadInput):
-            if path in known:
-                reading.bad_input.append(file)
-                reading.checked += 1
-            continue
-        if path in known:
-            reading.checked += 1
-        try:
-            _read_file(interpreter, file, reading)
-        except Exception as error:
-            # A defect of the reader costs the facts of one file, not the run.
-            line = interpreter.line
-            reading.failures.append(ReaderFailure(file.text.path, line, type(error).__name__))
-            interpreter = Interpreter(project)
-
-
-def _read_file(interpreter: Interpreter, file: SourceFile, reading: Reading) -> None:
-    interpreter.run_file(file)
-    places = Places(interpreter, file.records, file)
-    facts: list[object] = []
-    for reader in _READERS:
-        facts.extend(reader.read(places))
-    reading.facts.extend(facts)
-    for site, text, reason in file.records.not_followed.values():
-        if hasattr(site.node, "lineno"):
-            reading.not_followed.append(NotFollowed(places.span(site), text, reason))
-    interpreter.forget()

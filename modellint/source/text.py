@@ -9,10 +9,11 @@ import ast
 import codecs
 import re
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from modellint.facts.reading import BadInput
+from modellint.facts.record import slotted
 from modellint.facts.span import Span
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")  # the newlines of Python's tokenizer; str.splitlines knows more
@@ -46,7 +47,7 @@ def shown_path(file: Path, cwd: Path) -> str:
         return file.as_posix()
 
 
-@dataclass(slots=True)
+@slotted
 class SourceText:
     """A file that parses."""
 

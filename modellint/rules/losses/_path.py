@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 
 from modellint.facts.loss_use import LossUse
+from modellint.facts.record import record
 from modellint.rule import FlowStep, Note
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LossPath:
     """The numbered places of a loss finding; `order` is the number of its primary place."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modellint.facts.record import slotted
 from modellint.source.interpreter.values import (
     Cells,
     Const,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modellint.source.interpreter.machine import Machine
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class RepeatRecord:
     """One module where a sequence, several names or several instances get it."""
 

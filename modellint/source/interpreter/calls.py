@@ -15,7 +15,6 @@ from modellint.source.interpreter.machine import Frame, taints
 from modellint.source.interpreter.named_tuples import named_tuple_class
 from modellint.source.interpreter.python_builtins import BUILTIN_NAMES, PythonBuiltins
 from modellint.source.interpreter.records import CallTrace
-from modellint.source.interpreter.statements import RAISE
 from modellint.source.interpreter.values import (
     END_OF_PROGRAM,
     NONE,
@@ -51,7 +50,6 @@ from modellint.source.interpreter.values import (
     const,
     sequence,
 )
-from modellint.source.project import SourceFile
 from modellint.source.torch_api.module_methods import MODULE_METHODS
 from modellint.source.tree import children
 
@@ -203,10 +201,22 @@ class Calls(PythonBuiltins):
         if isinstance(value, ModuleValue):
             return self._copy_module(value, node, {})
         if isinstance(value, SequenceValue):
-            return sequence(
-                value.kind, tuple(self.copy(item, node) for item in value.items), value.complete, self.site(node)
-            )
+            return self._copy_sequence(value, node)
         return self.copied_data(value) or value
+
+    def _copy_sequence(self, value: SequenceValue, node: ast.AST) -> Value:
+        # A list may hold another one several times, and itself.
+        outermost = not self._copies
+        try:
+            copied = self._copies.get(id(value))
+            if copied is None:
+                self._copies[id(value)] = value
+                items = tuple(self.copy(item, node) for item in value.items)
+                copied = self._copies[id(value)] = sequence(value.kind, items, value.complete, self.site(node))
+            return copied
+        finally:
+            if outermost:
+                self._copies = {}
 
     def _copy_module(self, module: ModuleValue, node: ast.AST, known: dict[int, ModuleValue]) -> ModuleValue:
         copied = known.get(id(module))
@@ -571,51 +581,6 @@ class Calls(PythonBuiltins):
         if forwards:
             self.sign(forwards, SignKind.COLLECTED, node)
 
-    # ---------------------------------------------------------------- files
-
-    def load(self, file: SourceFile) -> None:
-        """Evaluate the top level of a file, once. Its main block is kept for when the file itself is run."""
-        if file.state != "new":
-            return
-        file.state = "loading"
-        saved = (
-            self.file, self.frames, self.forwards, self.path, self.undecided, self.assumed, self.flow, self.trace,
-            self.records, self.loops, self.loop_exits, self.log, self.steps, self.budget,
-        )  # fmt: skip
-        from modellint.source.interpreter.machine import OutOfBudget
-        from modellint.source.interpreter.records import Records
-
-        self.file = file
-        file.scope = Scope({}, None, file)
-        self.frames, self.forwards, self.path, self.undecided, self.assumed = [], [], (), 0, {}
-        self.flow, self.trace, self.loops, self.loop_exits, self.log = {"grad": (True, None)}, [], (), [], []
-        self.records = file.records = Records()
-        self.steps, self.budget = 0, self.SCRIPT_BUDGET
-        self.frames.append(Frame("", file.scope, self.mark(), 0))
-        try:
-            for statement in file.text.tree.body:
-                if _is_main_guard(statement):
-                    file.main_blocks.append(statement)  # type: ignore[arg-type]
-                elif self.run_block([statement]) == RAISE:
-                    break
-        except OutOfBudget:
-            self.records.cut((0,) * len(self.records.sizes()))
-            self.not_followed(file.text.tree.body[0], file.text.path, "the budget of this file is used up")
-        finally:
-            file.state = "loaded"
-            (
-                self.file, self.frames, self.forwards, self.path, self.undecided, self.assumed, self.flow, self.trace,
-                self.records, self.loops, self.loop_exits, self.log, self.steps, self.budget,
-            ) = saved  # fmt: skip
-
-    SCRIPT_BUDGET = 0
-
-    def import_member(self, source: Value, name: str) -> Value:
-        """A name of another file."""
-        if isinstance(source, FileValue) and source.file is not None and source.file.scope is None:
-            self.load(source.file)
-        return super().import_member(source, name)
-
 
 _DICT_METHODS = frozenset(dir(dict))
 
@@ -623,15 +588,6 @@ _DICT_METHODS = frozenset(dir(dict))
 def _acts_on_itself(value: Value) -> bool:
     receiver = value.receiver if isinstance(value, Method | BoundMethod) else value
     return isinstance(receiver, ModuleValue | OptimizerValue)
-
-
-def _is_main_guard(node: ast.stmt) -> bool:
-    if not isinstance(node, ast.If) or not isinstance(node.test, ast.Compare):
-        return False
-    sides = [node.test.left, *node.test.comparators]
-    return any(isinstance(s, ast.Name) and s.id == "__name__" for s in sides) and any(
-        isinstance(s, ast.Constant) and s.value == "__main__" for s in sides
-    )
 
 
 def _is_generator(node: ast.AST) -> bool:

@@ -183,7 +183,7 @@ class Containers(Conditions):
             if not isinstance(value, Const) or not isinstance(value.value, int):
                 return None
             parts.append(value.value)
-        return slice(*parts)
+        return slice(*parts) if parts[2] != 0 else None
 
     def _module_item(self, value: ModuleValue, index: Value, node: ast.Subscript) -> Value:
         children = [child for child in value.attrs.values() if isinstance(child, ModuleValue | Choice)]

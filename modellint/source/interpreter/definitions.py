@@ -1,27 +1,26 @@
-"""Functions, classes and imports: what a file binds."""
+"""Functions and classes: what a file binds."""
 
 from __future__ import annotations
 
 import ast
 from typing import Any
 
-from modellint.source.interpreter.loops import Loops
+from modellint.source.interpreter.imports import Imports
+from modellint.source.interpreter.machine import OutOfBudget
 from modellint.source.interpreter.values import (
     BoundMethod,
     Choice,
     ClassValue,
     External,
-    FileValue,
     FunctionValue,
     Scope,
     Unknown,
     Value,
 )
-from modellint.source.project import SourceFile
 
 
-class Definitions(Loops):
-    """Makes functions, classes and imported names."""
+class Definitions(Imports):
+    """Makes functions and classes."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -30,8 +29,6 @@ class Definitions(Loops):
                 ast.FunctionDef: self._function,
                 ast.AsyncFunctionDef: self._function,
                 ast.ClassDef: self._class,
-                ast.Import: self._import,
-                ast.ImportFrom: self._import_from,
             }
         )
 
@@ -59,11 +56,43 @@ class Definitions(Loops):
         result: Value = function
         for decorator in reversed(decorators):
             if isinstance(decorator, FunctionValue | BoundMethod):
-                wrapped = self.call(decorator, self._positional(node, result), node)
+                wrapped = self._decorated(decorator, result, node)
                 if isinstance(wrapped, FunctionValue):
                     # A wrapper in another file still stands for this function: it keeps its class for `super()`.
                     result = wrapped
         return result
+
+    DECORATOR_BUDGET = 400
+    """Steps for one call of a decorator: what takes more writes documentation or checks arguments."""
+
+    def _decorated(self, decorator: FunctionValue | BoundMethod, value: Value, node: ast.AST) -> Value | None:
+        """What a decorator of the project makes of a function or class; None where that takes too long to follow."""
+        function = decorator.function if isinstance(decorator, BoundMethod) else decorator
+        if (function.node, type(node)) in self.file.long_decorators:
+            return None
+        state = (
+            self.file, list(self.frames), self.forwards, self.path, self.undecided, self.loops, self.loop_exits,
+            self.trace, self.budget,
+        )  # fmt: skip
+        steps, mark, kept, traced = self.steps, self.mark(), self.records.sizes(), len(self.trace)
+        self.budget = min(self.budget, steps + self.DECORATOR_BUDGET)
+        try:
+            return self.call(decorator, self._positional(node, value), node)
+        except OutOfBudget:
+            if self.budget == state[-1]:
+                raise  # the entry point itself has no steps left
+            self.records.cut(kept)
+            (
+                self.file, self.frames, self.forwards, self.path, self.undecided, self.loops, self.loop_exits,
+                self.trace, _,
+            ) = state  # fmt: skip
+            del self.trace[traced:]
+            self.take(mark)
+            self.file.long_decorators.add((function.node, type(node)))
+            self.steps = steps
+            return None
+        finally:
+            self.budget = state[-1]
 
     def _class(self, node: ast.ClassDef) -> str | None:
         bases = [self.eval(base.value if isinstance(base, ast.Starred) else base) for base in node.bases]
@@ -92,7 +121,7 @@ class Definitions(Loops):
         result: Value = cls
         for decorator in reversed(decorators):
             if isinstance(decorator, FunctionValue | BoundMethod):
-                decorated = self.call(decorator, self._positional(node, result), node)
+                decorated = self._decorated(decorator, result, node)
                 result = decorated if isinstance(decorated, ClassValue) else result
         self.assign(ast.copy_location(ast.Name(node.name, ast.Store()), node), result)
         return None
@@ -111,12 +140,11 @@ class Definitions(Loops):
             self.library_is_module(base.name) for base in bases if isinstance(base, External)
         )
         cls = ClassValue(node, self.file, node.name, tuple(bases), scope.names, unknown, tuple(library), is_module, ())
-        ancestors: list[ClassValue] = []
+        ancestors: dict[ClassValue, None] = {}
         for base in project_bases:
             for ancestor in base.mro:
-                if ancestor in ancestors:
-                    ancestors.remove(ancestor)
-                ancestors.append(ancestor)
+                ancestors.pop(ancestor, None)  # the last place counts
+                ancestors[ancestor] = None
         cls.mro = (cls, *ancestors)
         return cls
 
@@ -135,79 +163,3 @@ class Definitions(Loops):
             if modules and holders and holders[0] > modules[-1]:
                 return True
         return False
-
-    def _import(self, node: ast.Import) -> str | None:
-        for alias in node.names:
-            path = self.project.find(self.file.path, alias.name, 0)
-            if path is None:
-                if alias.asname:
-                    self._bind(alias.asname, External(alias.name))
-                else:
-                    top = alias.name.split(".")[0]
-                    self._bind(top, External(top))
-            elif alias.asname:
-                self._bind(alias.asname, self.file_value(path, alias.name))
-            else:
-                top = alias.name.split(".")[0]
-                top_path = self.project.find(self.file.path, top, 0)
-                self._bind(top, self.file_value(top_path, top) if top_path else Unknown("an import"))
-        return None
-
-    def _bind(self, name: str, value: Value) -> None:
-        self.put(self.frame.scope.names, name, value)
-
-    def file_value(self, path: Any, dotted: str) -> Value:
-        """A file or package of the project as a value."""
-        if path.is_dir():
-            init = path / "__init__.py"
-            if init.is_file():
-                path = init
-            else:
-                return FileValue(None, path.as_posix())
-        file = self.project.file(path)
-        if not isinstance(file, SourceFile):
-            return Unknown(f"`{dotted}` cannot be read")
-        return FileValue(file, dotted)
-
-    def _import_from(self, node: ast.ImportFrom) -> str | None:
-        if node.module == "__future__":
-            return None
-        dotted = node.module or ""
-        path = self.project.find(self.file.path, dotted, node.level)
-        if path is None:
-            for alias in node.names:
-                name = alias.asname or alias.name
-                if alias.name == "*":
-                    continue
-                self._bind(name, External(f"{dotted}.{alias.name}") if not node.level else Unknown("an import"))
-            return None
-        source = self.file_value(path, dotted)
-        for alias in node.names:
-            if alias.name == "*":
-                if isinstance(source, FileValue) and source.file is not None:
-                    self.load(source.file)
-                    for key, value in list(source.file.scope.names.items()):
-                        if not key.startswith("_"):
-                            self._bind(key, value)
-                continue
-            self._bind(alias.asname or alias.name, self.import_member(source, alias.name))
-        return None
-
-    def import_member(self, source: Value, name: str) -> Value:
-        """`from source import name`."""
-        if not isinstance(source, FileValue):
-            return Unknown("an import from a file that cannot be read")
-        if source.file is not None:
-            self.load(source.file)
-            value = source.file.scope.names.get(name)
-            if value is not None:
-                return value
-            if source.file.path.name != "__init__.py":
-                return Unknown(f"`{name}` is not bound in {source.file.text.path}")
-            folder = source.file.path.parent
-        else:
-            from pathlib import Path
-
-            folder = Path(source.dotted)
-        member = self.project.member(folder, name)
-        return self.file_value(member, name) if member is not None else Unknown(f"an import of `{name}`")

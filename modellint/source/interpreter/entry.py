@@ -51,7 +51,11 @@ class Interpreter(Shapes, Gradients, StateDicts, Freezing, Weights, Flow, Clocks
 
     def run_file(self, file: SourceFile) -> None:
         """Run a file as a script, then enter every function and class of it that nothing called."""
+        self.active = {}
+        self.log = []
+        self._before = self.mark()
         self.load(file)
+        file.entered = set(file.entered_at_top)  # what other files ran of it is theirs
         self.file = file
         self.records = file.records
         mark = self.mark()
@@ -61,7 +65,6 @@ class Interpreter(Shapes, Gradients, StateDicts, Freezing, Weights, Flow, Clocks
             self._bounded(file, block, self.SCRIPT_BUDGET, lambda block=block: self.run_block(block.body))  # type: ignore[misc]
         self._enter_what_nothing_called(file)
         self.frames = []
-        self._before = mark
 
     _before: Mark = (0, 0)
 

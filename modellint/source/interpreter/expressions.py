@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from modellint.source.interpreter.values import (
     Const,
     DictValue,
     FunctionValue,
+    LazyImport,
     LibraryObject,
     ModuleValue,
     ParametersOf,
@@ -43,7 +45,13 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.BitAnd: operator.and_, ast.BitXor: operator.xor,
 }  # fmt: skip
 _NUMBER_LIMIT = 10**12
-_TEXT_LIMIT = 2000
+NUMBER_BITS = 63
+"""Of a number in the source: a longer one is no index, and Python may refuse to print it."""
+TEXT_LIMIT = 2000
+WIDE = re.compile(r"\d{4}")
+"""In a format: a width that makes a text of a few characters fill the memory."""
+ITEMS_LIMIT = 1000
+"""Elements of one sequence: a list that is added to itself doubles each time."""
 UNROLL = 24
 """Elements of a comprehension or loop that are followed one by one; of more than that, the first few stand for all."""
 SAMPLE = 3
@@ -135,6 +143,9 @@ class Expressions(Machine):
     def assign(self, target: ast.AST, value: Value) -> None:
         raise NotImplementedError
 
+    def from_stars(self, file: Any, name: str) -> Value | None:
+        raise NotImplementedError
+
     def builtin(self, name: str) -> Value | None:
         raise NotImplementedError
 
@@ -171,7 +182,10 @@ class Expressions(Machine):
     # ---------------------------------------------------------------- atoms
 
     def _constant(self, node: ast.Constant) -> Value:
-        return const(node.value)
+        value = node.value
+        if type(value) is int and value.bit_length() > NUMBER_BITS:
+            return Unknown("a large number")
+        return const(value)
 
     def lookup(self, name: str, scope: Scope | None) -> Value | None:
         """What a name is bound to."""
@@ -180,7 +194,16 @@ class Expressions(Machine):
                 scope = scope.elsewhere[name]
             value = scope.names.get(name)
             if value is not None:
-                return value
+                return value.value() if type(value) is LazyImport else value
+            scope = scope.parent
+        return None
+
+    def lookup_here(self, name: str, scope: Scope | None) -> Value | None:
+        """What a name is bound to by the file itself: None for what it imports from other files."""
+        while scope is not None:
+            value = scope.names.get(name)
+            if value is not None:
+                return value if type(value) is not LazyImport else None
             scope = scope.parent
         return None
 
@@ -188,6 +211,8 @@ class Expressions(Machine):
         value = self.lookup(node.id, self.frames[-1].scope)
         if value is None:
             value = self.builtin(node.id)
+            if value is None:
+                value = self.from_stars(self.frames[-1].scope.file, node.id)
             if value is None:
                 return Unknown(f"the name `{node.id}` is not bound here", text=node.id)
         return value
@@ -241,7 +266,7 @@ class Expressions(Machine):
         if parts is None:
             return Unknown("a formatted string")
         text = "".join(parts)
-        return const(text) if len(text) < _TEXT_LIMIT else Unknown("a long string")
+        return const(text) if len(text) < TEXT_LIMIT else Unknown("a long string")
 
     # ---------------------------------------------------------------- operators
 
@@ -261,15 +286,20 @@ class Expressions(Machine):
             return self._constant_operation(node, op, left.value, right.value)
         if isinstance(left, SequenceValue):
             if isinstance(op, ast.Add) and isinstance(right, SequenceValue):
-                return sequence(left.kind, left.items + right.items, left.complete and right.complete, self.site(node))
+                items, complete = left.items + right.items, left.complete and right.complete
+                if len(items) > ITEMS_LIMIT:
+                    items, complete = items[:ITEMS_LIMIT], False
+                return sequence(left.kind, items, complete, self.site(node))
             if isinstance(op, ast.Mult) and isinstance(right, Const | Unknown | RangeValue):
                 count = right.value if isinstance(right, Const) else None
                 alias_notes.note_repeated(self, "multiplied", node, left.items, count if type(count) is int else None)
-                if isinstance(count, int) and 0 <= count <= UNROLL:
+                if isinstance(count, int) and 0 <= count <= UNROLL and len(left.items) * count <= ITEMS_LIMIT:
                     return sequence(left.kind, left.items * count, left.complete, self.site(node))
-                return sequence(left.kind, left.items * SAMPLE, False, self.site(node))
+                return sequence(left.kind, (left.items * SAMPLE)[:ITEMS_LIMIT], False, self.site(node))
         if isinstance(left, ParametersOf) and isinstance(right, ParametersOf):
-            return ParametersOf(left.modules + right.modules, left.complete and right.complete)
+            modules = left.modules + right.modules
+            whole = left.complete and right.complete and len(modules) <= ITEMS_LIMIT
+            return ParametersOf(modules[:ITEMS_LIMIT], whole)
         if isinstance(left, Tensor) or isinstance(right, Tensor):
             return self._tensor_operation(node, op, left, right)
         if isinstance(left, ParameterValue) or isinstance(right, ParameterValue):
@@ -287,13 +317,15 @@ class Expressions(Machine):
         big = isinstance(left, str | bytes) or isinstance(right, str | bytes)
         if isinstance(op, ast.Pow) and (abs(_number(right)) > 64 or abs(_number(left)) > _NUMBER_LIMIT):
             return Unknown("a large power")
-        if isinstance(op, ast.Mult) and big and max(_number(left), _number(right)) > _TEXT_LIMIT:
+        if isinstance(op, ast.Mult) and big and max(_number(left), _number(right)) > TEXT_LIMIT:
+            return Unknown("a long string")
+        if isinstance(op, ast.Mod) and big and WIDE.search(str(left)):
             return Unknown("a long string")
         try:
             result = function(left, right)
         except Exception:
             return Unknown("an operation that fails")
-        if isinstance(result, str) and len(result) > _TEXT_LIMIT:
+        if isinstance(result, str) and len(result) > TEXT_LIMIT:
             return Unknown("a long string")
         if isinstance(result, int | float) and not isinstance(result, bool) and abs(result) > _NUMBER_LIMIT:
             return Unknown("a large number")

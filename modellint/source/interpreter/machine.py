@@ -41,6 +41,7 @@ from modellint.source.interpreter.values import (
     DictValue,
     FunctionValue,
     Key,
+    LazyImport,
     LibraryObject,
     ModuleValue,
     Nature,
@@ -146,6 +147,8 @@ class Machine:
         self.file: SourceFile = None  # type: ignore[assignment]
         self._tagging: set[int] = set()
         """Containers whose parts are being marked: one may hold itself."""
+        self._copies: dict[int, Value] = {}
+        """Containers that are being copied, with their copies."""
         self.waits = 0
         """How often something waited, or may have waited, for an accelerator."""
         self._branch_ids = 0
@@ -366,7 +369,7 @@ class Machine:
 
     def join(self, values: Iterable[Value]) -> Value:
         """One value that stands for any of these."""
-        values = list(values)
+        values = [value.value() if type(value) is LazyImport else value for value in values]
         if len(values) == 2:
             one, other = values
             if one is other:
@@ -435,8 +438,13 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def taints(values: Iterable[Value], depth: int = 3) -> tuple[frozenset[ForwardRecord], frozenset[LossRecord]]:
-    """The forwards and losses that any of these values came out of."""
+def taints(
+    values: Iterable[Value], depth: int = 3, seen: dict[int, int] | None = None
+) -> tuple[frozenset[ForwardRecord], frozenset[LossRecord]]:
+    """The forwards and losses that any of these values came out of.
+
+    `seen` has the containers that were looked into, and how deep: one that holds another many times holds it once.
+    """
     forwards: frozenset[ForwardRecord] = _NONE
     losses: frozenset[LossRecord] = _NO_LOSSES
     for value in values:
@@ -449,6 +457,11 @@ def taints(values: Iterable[Value], depth: int = 3) -> tuple[frozenset[ForwardRe
             if value.losses:  # type: ignore[attr-defined]
                 losses |= value.losses  # type: ignore[attr-defined]
         elif depth and (kind is SequenceValue or kind is Choice or kind is DictValue):
+            if seen is None:
+                seen = {}
+            if seen.get(id(value), 0) >= depth:
+                continue
+            seen[id(value)] = depth
             parts: Iterable[Value]
             if isinstance(value, SequenceValue):
                 parts = value.items
@@ -456,11 +469,11 @@ def taints(values: Iterable[Value], depth: int = 3) -> tuple[frozenset[ForwardRe
                 parts = value.items.values()
             else:
                 parts = value.options  # type: ignore[attr-defined]
-            more_forwards, more_losses = taints(parts, depth - 1)
+            more_forwards, more_losses = taints(parts, depth - 1, seen)
             forwards |= more_forwards
             losses |= more_losses
         elif depth and kind is ObjectValue and NAMED_TUPLE in value.cls.library_bases:  # type: ignore[attr-defined]
-            more_forwards, more_losses = taints(value.attrs.values(), depth - 1)  # type: ignore[attr-defined]
+            more_forwards, more_losses = taints(value.attrs.values(), depth - 1, seen)  # type: ignore[attr-defined]
             forwards |= more_forwards
             losses |= more_losses
     return forwards, losses

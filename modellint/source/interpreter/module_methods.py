@@ -40,7 +40,7 @@ class ModuleMethods(Modules):
     def release_closure(self, function: FunctionValue) -> None:
         """Code that runs nobody knows when: the modules it names count as used."""
         for node in walk(function.node):
-            value = self.lookup(node.id, function.closure) if isinstance(node, ast.Name) else None
+            value = self.lookup_here(node.id, function.closure) if isinstance(node, ast.Name) else None
             if isinstance(value, ModuleValue):
                 value.reads.add("*")
                 for part in value.walk_values():

@@ -7,13 +7,15 @@ costs is computed: the readers do that after the run.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import TYPE_CHECKING
 
+from modellint.facts.record import slotted
 from modellint.source.interpreter.alias_notes import RepeatRecord
 from modellint.source.interpreter.values import (
     Const,
+    LazyImport,
     ModuleValue,
     ParameterValue,
     SequenceValue,
@@ -31,7 +33,7 @@ FLAG = "requires_grad"
 _LETTERS_OFF = 2
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class FlagRecord:
     """`target.require_grad = value`, or `requires_grad` on a module."""
 
@@ -44,7 +46,7 @@ class FlagRecord:
     """The target is a layer that the class of a library is known to have."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class TensorMark:
     """A tensor that requires a gradient, or was computed from a parameter that nobody keeps."""
 
@@ -54,7 +56,7 @@ class TensorMark:
     leaf: bool
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class BuiltRecord:
     """A layer that a running forward constructs."""
 
@@ -68,7 +70,7 @@ class BuiltRecord:
     framework: str | None
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class TieRecord:
     """`owner.name = other.other_name`: two layers share a parameter."""
 
@@ -79,7 +81,7 @@ class TieRecord:
     site: Site
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class UntiedRecord:
     """What replaced one side of a tie."""
 
@@ -89,7 +91,7 @@ class UntiedRecord:
     root_text: str
 
 
-@dataclass(slots=True)
+@slotted
 class ModuleNotes:
     """All of one entry point."""
 
@@ -163,7 +165,7 @@ def machine_value(machine: Machine, node: ast.AST) -> Value | None:
         while scope is not None:
             value = scope.names.get(node.id)
             if value is not None:
-                return value
+                return value.value() if isinstance(value, LazyImport) else value
             scope = scope.parent
         return None
     if isinstance(node, ast.Attribute):

@@ -9,7 +9,7 @@ from typing import Any
 
 from modellint.facts.forward_use import SignKind
 from modellint.source.interpreter.definitions import Definitions
-from modellint.source.interpreter.expressions import UNROLL, CallArguments, positional
+from modellint.source.interpreter.expressions import NUMBER_BITS, UNROLL, CallArguments, positional
 from modellint.source.interpreter.machine import taints
 from modellint.source.interpreter.values import (
     END_OF_PROGRAM,
@@ -19,6 +19,7 @@ from modellint.source.interpreter.values import (
     DictValue,
     External,
     IterationValue,
+    LazyImport,
     LoaderValue,
     ModuleValue,
     ObjectValue,
@@ -98,6 +99,10 @@ _CONSTANT_BUILTINS: dict[str, Callable[..., Any]] = {
 }
 
 
+_ROUNDED_DIGITS = 400
+"""More than a float has; Python takes for ever to round to millions of them."""
+
+
 class PythonBuiltins(Definitions):
     """Calls of builtins."""
 
@@ -122,8 +127,12 @@ class PythonBuiltins(Definitions):
         numbers = [v.value if isinstance(v, Const) and isinstance(v.value, int) else None for v in call.positional]
         if not numbers or any(n is None for n in numbers) or call.open:
             return RangeValue(None, stop=_last(call))
-        exact = range(*[n for n in numbers if n is not None]) if 0 not in numbers[2:] else range(0)
-        return RangeValue(len(exact), exact.start, exact.step, _last(call))
+        try:
+            exact = range(*[n for n in numbers if n is not None]) if 0 not in numbers[2:] else range(0)
+            count = len(exact)
+        except (TypeError, OverflowError):  # four numbers; more elements than a machine word can count
+            return RangeValue(None, stop=_last(call))
+        return RangeValue(count, exact.start, exact.step, _last(call))
 
     def _make_dict(self, call: CallArguments, node: ast.AST) -> Value:
         items: dict[object, Value] = {}
@@ -181,7 +190,8 @@ class PythonBuiltins(Definitions):
         if name == "type" and len(values) == 1:
             return self._type_of(values[0])
         if name == "globals":
-            return DictValue(Cells(self.file.scope.names), Cells({"complete": False}), self.site(node))
+            names = {key: bound for key, bound in self.file.scope.names.items() if type(bound) is not LazyImport}
+            return DictValue(Cells(names), Cells({"complete": False}), self.site(node))
         if name == "print":
             return NONE
         if name in ("next", "iter") and first is not None:
@@ -290,11 +300,14 @@ class PythonBuiltins(Definitions):
     def _reduce(self, name: str, values: list[Value], node: ast.AST) -> Value:
         function = _CONSTANT_BUILTINS.get(name)
         if function is not None and values and all(isinstance(v, Const) for v in values):
+            given = [v.value for v in values if isinstance(v, Const)]
+            if name == "round" and len(given) > 1 and isinstance(given[1], int) and abs(given[1]) > _ROUNDED_DIGITS:
+                return Unknown("a number rounded away")
             try:
-                result = function(*(v.value for v in values if isinstance(v, Const)))
+                result = function(*given)
             except Exception:
                 return Unknown(f"`{name}` that fails")
-            if isinstance(result, int | float | str | bool):
+            if isinstance(result, float | str) or (isinstance(result, int) and result.bit_length() <= NUMBER_BITS):
                 return const(result)
         forwards, losses = taints(values)
         if name == "sum" and len(values) >= 1 and isinstance(values[0], SequenceValue) and values[0].items:

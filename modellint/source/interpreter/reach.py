@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from modellint.facts.record import slotted
+
 if TYPE_CHECKING:
     from modellint.source.interpreter.records import ForwardRecord
     from modellint.source.interpreter.singularities import SingularityRecord
@@ -87,7 +89,7 @@ def merged(parts: Sequence[Reach]) -> Reach:
     return Reach(live, cuts, opened, stores=stores)
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class Store:
     """A sum or a list to which a loop adds tensors that carry a graph."""
 
@@ -102,7 +104,7 @@ class Store:
     """The backward that was called just before on what is added."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class BackwardNote:
     """One backward."""
 
@@ -124,7 +126,7 @@ class BackwardNote:
     """Keys of all modules below the models that it reaches."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class SetupNote:
     """What one optimizer was given, as it was at that moment."""
 
@@ -151,7 +153,7 @@ class SetupNote:
     site: Site | None = None
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class StepNote:
     """One step of an optimizer."""
 
@@ -162,7 +164,7 @@ class StepNote:
     moment: int
 
 
-@dataclass(slots=True)
+@slotted
 class GraphNotes:
     """All that was noted about gradients."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 
+from modellint.source.interpreter.expressions import UNROLL
 from modellint.source.interpreter.machine import taints
 from modellint.source.interpreter.reach import (
     DATA,
@@ -50,12 +51,12 @@ class Batch:
 class ReachValues(ValueMethods):
     """Asks and notes."""
 
-    def reach_of(self, value: Value, depth: int = 3) -> Reach:
-        """Where the gradient of a value goes."""
+    def reach_of(self, value: Value, depth: int = 3, known: dict[tuple[int, int], Reach] | None = None) -> Reach:
+        """Where the gradient of a value goes. What is `known` is asked once: containers may share what they hold."""
         if isinstance(value, Tensor | Unknown):
-            known = value.reach
-            if known is not None:
-                return known
+            reach = value.reach
+            if reach is not None:
+                return reach
             if isinstance(value.origin, LoaderValue) or (isinstance(value.origin, Batch) and value.origin.fed):
                 return DATA
             if value.forwards:
@@ -66,15 +67,26 @@ class ReachValues(ValueMethods):
         if isinstance(value, ParameterValue):
             owners = frozenset(module for module, _ in value.targets)
             return Reach(owners or frozenset({value}))
-        if depth:
-            if isinstance(value, SequenceValue):
-                parts = [self.reach_of(item, depth - 1) for item in value.items]
-                return merged(parts) if parts or value.complete else OPEN
-            if isinstance(value, DictValue):
-                return merged([self.reach_of(item, depth - 1) for item in value.items.values()])
-            if isinstance(value, Choice):
-                return merged([self.reach_of(option, depth - 1) for option in value.options])
+        if depth and isinstance(value, SequenceValue | DictValue | Choice):
+            known = {} if known is None else known
+            key = (id(value), depth)
+            if key not in known:
+                known[key] = self._reach_of_parts(value, depth, known)
+            return known[key]
         return OPEN
+
+    def _reach_of_parts(
+        self, value: SequenceValue | DictValue | Choice, depth: int, known: dict[tuple[int, int], Reach]
+    ) -> Reach:
+        if isinstance(value, Choice):
+            parts: Sequence[Value] = value.options
+        else:
+            parts = value.items if isinstance(value, SequenceValue) else tuple(value.items.values())
+            if len(parts) > UNROLL:
+                self.steps += len(parts)
+            elif not parts and isinstance(value, SequenceValue) and not value.complete:
+                return OPEN
+        return merged([self.reach_of(part, depth - 1, known) for part in parts])
 
     def _merged(self, values: Iterable[Value]) -> Reach:
         return merged([self.reach_of(value) for value in values])

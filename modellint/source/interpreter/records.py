@@ -7,6 +7,7 @@ from typing import Any
 
 from modellint.facts.forward_use import SignKind
 from modellint.facts.loss_use import Expects
+from modellint.facts.record import slotted
 from modellint.facts.training_loop import EventKind
 from modellint.source.interpreter.flow_nodes import FlowNode
 from modellint.source.interpreter.module_notes import ModuleNotes
@@ -32,7 +33,7 @@ Branches = tuple[tuple[int, int], ...]
 Assumed = frozenset[tuple[Key, bool]]
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class CallRecord:
     """A layer called in a forward."""
 
@@ -47,7 +48,7 @@ class CallRecord:
     node: FlowNode | None = None
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ForwardRecord:
     """One call of a model from code that is no module."""
 
@@ -82,7 +83,7 @@ class ForwardRecord:
     """What is known about the processes that train together, a RankState."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class LossRecord:
     """One call of a loss."""
 
@@ -104,7 +105,7 @@ class LossRecord:
     """What a KL divergence is multiplied by."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class EventRecord:
     """Something that happened in a loop."""
 
@@ -131,7 +132,7 @@ class EventRecord:
     """The branches around it."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class Alternatives:
     """A branch in a trace: one trace an arm, with what ended the arm (`return`, `continue`, …) or None."""
 
@@ -142,14 +143,14 @@ class Alternatives:
     """The PathTest of an `if`."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class CallTrace:
     """The trace of a function that was called: a `return` ends no more than it."""
 
     items: list[Any]
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class LoopRecord:
     """A loop in a trace, with the trace of each round."""
 
@@ -171,7 +172,7 @@ class LoopRecord:
     """When it began."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class TimingRecord:
     """Two readings of the clock, and the last forward that was queued between them."""
 
@@ -180,7 +181,7 @@ class TimingRecord:
     forward: ForwardRecord
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class FillRecord:
     """The last write to one parameter of one module."""
 
@@ -196,7 +197,7 @@ class FillRecord:
     """The standard deviation of a random one, where its arguments say so."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class TorchCallRecord:
     """A call of a torch name."""
 
@@ -217,7 +218,7 @@ class TorchCallRecord:
     """The name by which it was imported."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class DiscardedRecord:
     """A method named where its call was meant."""
 
@@ -229,7 +230,7 @@ class DiscardedRecord:
     given_site: Site | None
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class HiddenRecord:
     """A plain container attribute of a module that holds modules."""
 
@@ -239,7 +240,7 @@ class HiddenRecord:
     value: Value
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ConstructionRecord:
     """One run of the constructor of a project's module class."""
 
@@ -251,7 +252,7 @@ class ConstructionRecord:
     hidden: list[HiddenRecord] = field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class TrainedRecord:
     """The state of a model's weights at its first backward."""
 
@@ -264,7 +265,7 @@ class TrainedRecord:
     text: str
 
 
-@dataclass(slots=True)
+@slotted
 class DataRecords:
     """What concerns loaders, samplers and processes that train together."""
 
@@ -309,7 +310,7 @@ class BackwardRecord:
     function: object
 
 
-@dataclass(slots=True)
+@slotted
 class OrderRecords:
     """What concerns schedulers and graphs that are kept."""
 
@@ -323,7 +324,7 @@ class OrderRecords:
     """The steps of optimizers, with the innermost loop around each."""
 
 
-@dataclass(slots=True)
+@slotted
 class Records:
     """All that one entry point yields."""
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from modellint.facts.record import slotted
 from modellint.source.interpreter.values import ModuleValue, Site
 
 if TYPE_CHECKING:
     from modellint.source.interpreter.records import LossRecord
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ClashRecord:
     """A layer that cannot take what it is given."""
 
@@ -30,7 +31,7 @@ class ClashRecord:
     """The batch was folded into this axis."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class RecutRecord:
     """A view whose axes are those of its input in another order."""
 
@@ -43,7 +44,7 @@ class RecutRecord:
     """The permutation that was meant; None where axes of length 1 stand between."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class FoldRecord:
     """An operation that folds the batch into the features, or rows of one sample into the batch."""
 
@@ -57,7 +58,7 @@ class FoldRecord:
     """The Linear that takes the result."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class SoftmaxRecord:
     """One softmax function called, or one softmax layer made."""
 
@@ -74,7 +75,7 @@ class SoftmaxRecord:
     """It is a layer."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class StarvedRecord:
     """A BatchNorm1d that is given one or two samples in train mode."""
 
@@ -84,7 +85,7 @@ class StarvedRecord:
     samples: int
 
 
-@dataclass(slots=True)
+@slotted
 class ShapeRecords:
     """All that one file yields."""
 

@@ -9,7 +9,7 @@ import ast
 
 from modellint.facts.loss_use import Expects
 from modellint.source.interpreter.data_sizes import batch_sizes
-from modellint.source.interpreter.expressions import CallArguments
+from modellint.source.interpreter.expressions import UNROLL, CallArguments
 from modellint.source.interpreter.layer_shapes import LayerShapes
 from modellint.source.interpreter.layer_sizes import whole_number
 from modellint.source.interpreter.records import LossRecord
@@ -73,9 +73,9 @@ class Shapes(LayerShapes):
             if bounds is not None and bounds.step is None:
                 if axes is not None:
                     return sequence("tuple", axes[bounds])
-                if bounds.start is not None and bounds.start < 0 and bounds.stop is None:
+                if bounds.start is not None and -UNROLL <= bounds.start < 0 and bounds.stop is None:
                     return sequence("tuple", tuple(value.child(("item", i)) for i in range(bounds.start, 0)))
-                if not bounds.start and bounds.stop is not None and bounds.stop > 0:
+                if not bounds.start and bounds.stop is not None and 0 < bounds.stop <= UNROLL:
                     return sequence("tuple", tuple(value.child(("item", i)) for i in range(bounds.stop)))
         return super().get_item(value, index, node)
 

@@ -51,7 +51,7 @@ def _number(node: ast.expr) -> float | None:
         value = _number(node.operand)
         return None if value is None else -value
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return float(node.value)
+        return node.value  # not made a float: there are numbers for which that fails
     return None
 
 

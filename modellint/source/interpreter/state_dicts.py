@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from modellint.facts.record import slotted
 from modellint.source.interpreter.expressions import CallArguments
 from modellint.source.interpreter.value_methods import ValueMethods
 from modellint.source.interpreter.values import (
@@ -30,7 +30,7 @@ _COPIES = frozenset({"clone", "new_tensor", "tolist", "item", "half", "bfloat16"
 _SAME = frozenset({"detach", "copy", "data", "contiguous", "view", "flatten", "reshape", "squeeze"})
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class StateDictValue(Value):
     """`model.state_dict()`, or tensors taken out of it. `record` is None for a copy."""
 

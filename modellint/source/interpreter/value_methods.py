@@ -6,7 +6,7 @@ import ast
 
 from modellint.facts.forward_use import SignKind
 from modellint.source.interpreter import module_notes
-from modellint.source.interpreter.expressions import CallArguments
+from modellint.source.interpreter.expressions import TEXT_LIMIT, WIDE, CallArguments
 from modellint.source.interpreter.loop_order import gradient_method, scaler_method, scheduler_method
 from modellint.source.interpreter.machine import taints
 from modellint.source.interpreter.modules import copied_tensor
@@ -369,6 +369,8 @@ class ValueMethods(TorchFunctions):
             self.note_first(value.box, first, node)
             if len(items) < 200:
                 self.put(value.box, "items", (*items, first))
+            else:
+                self.put(value.box, "complete", False)
             return NONE
         if name in ("extend", "update") and first is not None:
             exact, elements = self.iterate(first, node)
@@ -440,8 +442,12 @@ class ValueMethods(TorchFunctions):
         method = getattr(value.value, name, None)
         if isinstance(value.value, str) and method is not None and name in _TEXT_METHODS:
             if all(isinstance(v, Const) for v in call.positional) and not call.keywords:
+                given = [v.value for v in call.positional if isinstance(v, Const)]
+                texts = [text for text in (value.value, *given) if isinstance(text, str)]
+                if any(len(text) > TEXT_LIMIT for text in texts) or (name == "format" and WIDE.search(value.value)):
+                    return Unknown("a long string")
                 try:
-                    result = method(*(v.value for v in call.positional if isinstance(v, Const)))
+                    result = method(*given)
                 except Exception:
                     return Unknown("a method that fails")
                 if isinstance(result, str | int | bool):

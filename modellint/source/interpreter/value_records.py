@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from modellint.facts.record import slotted
 from modellint.source.interpreter.values import Site, Tensor, Value
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | None
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ThresholdRecord:
     """A value compared with a number between 0 and 1, or rounded."""
 
@@ -20,7 +21,7 @@ class ThresholdRecord:
     """`> 0.5`, `.round()`."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class LogRecord:
     """A logarithm of something whose logarithm has a function of its own."""
 
@@ -32,7 +33,7 @@ class LogRecord:
     """Gradients are recorded there."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class DroppedRecord:
     """The result of a call that a statement drops, or a name that holds it."""
 
@@ -49,7 +50,7 @@ class DroppedRecord:
     """Of an `unread` one."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class DataRecord:
     """`x.data` of a tensor that a model or an operation made."""
 
@@ -58,7 +59,7 @@ class DataRecord:
     in_forward: bool
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class FactorRecord:
     """A number that a loss is multiplied by."""
 
@@ -67,7 +68,7 @@ class FactorRecord:
     value: Value
 
 
-@dataclass(slots=True)
+@slotted
 class ValueRecords:
     """All of these, each once a place."""
 

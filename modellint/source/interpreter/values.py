@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modellint.facts.forward_use import Mode
 from modellint.facts.loss_use import OutputKind
+from modellint.facts.record import slotted
 
 if TYPE_CHECKING:
     from modellint.source.interpreter.flow_nodes import FlowNode
@@ -266,7 +267,7 @@ class Nature:
         """Its values have both signs for sure."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class Tensor(Value):
     """A tensor and how it was made."""
 
@@ -311,7 +312,7 @@ class Tensor(Value):
         return tuple(axis.number for axis in axes) if axes is not None else None
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ParameterValue(Value):
     """One or several parameters of modules, as seen through `m.weight`, `p` in a loop, or a fresh `nn.Parameter`."""
 
@@ -324,7 +325,7 @@ class ParameterValue(Value):
     name: str | None = None
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ParametersOf(Value):
     """`model.parameters()`: the parameters of modules, or of nobody known."""
 
@@ -345,7 +346,7 @@ class ModeEntry(NamedTuple):
     """The loops around the switch."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ModuleValue(Value):
     """An instance of an `nn.Module`: of a project class, of torch, or of a library whose models are known by table."""
 
@@ -410,7 +411,7 @@ NAMED_TUPLE = "typing.NamedTuple"
 """The class that named tuples descend from, `collections.namedtuple` included."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ObjectValue(Value):
     """An instance of a project class that is no module."""
 
@@ -419,7 +420,7 @@ class ObjectValue(Value):
     attrs: dict[str, Value] = field(default_factory=Cells)
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class LibraryObject(Value):
     """An instance of a class from outside the project that is no module: a metric, a logger, an argument parser."""
 
@@ -430,7 +431,7 @@ class LibraryObject(Value):
     losses: frozenset[LossRecord] = frozenset()
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class OptimizerValue(Value):
     """A torch optimizer."""
 
@@ -445,7 +446,7 @@ class OptimizerValue(Value):
     """It was given single parameters or tensors besides modules."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class SchedulerValue(Value):
     """A learning-rate scheduler."""
 
@@ -459,7 +460,7 @@ class SchedulerValue(Value):
     """A ScheduleStep for each place that steps it."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ClockValue(Value):
     """A reading of the wall clock, with how much had been recorded by then."""
 
@@ -470,7 +471,7 @@ class ClockValue(Value):
     """How often something had waited for the accelerator, or may have."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ScalerValue(Value):
     """A `GradScaler`."""
 
@@ -486,7 +487,7 @@ class ScalerValue(Value):
     """It went into code that was not followed."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class LoaderValue(Value):
     """A `DataLoader` or a dataset that is iterated."""
 
@@ -502,7 +503,7 @@ class LoaderValue(Value):
     """Journalled: attributes of a dataset of a library, `transform` among them."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class DataMade:
     """The call that made a loader or a dataset."""
 
@@ -523,7 +524,7 @@ class DataMade:
     """Of a part: the attributes of the whole when the part was made."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class SequenceValue(Value):
     """A list, tuple or set. `box` holds `items` (a tuple) and `complete`, both journalled."""
 
@@ -546,7 +547,7 @@ def sequence(kind: str, items: tuple[Value, ...], complete: bool = True, site: S
     return SequenceValue(kind, Cells({"items": items, "complete": complete}), site)
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class DictValue(Value):
     """A dict with constant keys. `items` is journalled; `box["complete"]` is False when unknown keys may be there."""
 
@@ -555,7 +556,7 @@ class DictValue(Value):
     site: Site | None = None
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class RangeValue(Value):
     """`range(n)` with n known or not."""
 
@@ -566,7 +567,7 @@ class RangeValue(Value):
     """The `n` as it was given."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class IterationValue(Value):
     """`enumerate(x)`, `zip(a, b)`, `tqdm(x)`, `x.items()`: something to iterate, by what it does."""
 
@@ -574,7 +575,7 @@ class IterationValue(Value):
     parts: tuple[Value, ...]
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class FunctionValue(Value):
     """A function of the project."""
 
@@ -588,7 +589,7 @@ class FunctionValue(Value):
     decorators: tuple[Value, ...] = ()
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class BoundMethod(Value):
     """A project function bound to its receiver."""
 
@@ -596,7 +597,7 @@ class BoundMethod(Value):
     receiver: Value
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ClassValue(Value):
     """A class of the project."""
 
@@ -620,14 +621,14 @@ class ClassValue(Value):
         return None
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class External(Value):
     """A name from outside the project: `torch.nn.Linear`, `numpy.array`."""
 
     name: str
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class FileValue(Value):
     """A module (file) or package of the project, as imported."""
 
@@ -635,7 +636,30 @@ class FileValue(Value):
     dotted: str
 
 
-@dataclass(slots=True, eq=False)
+class LazyImport(Value):
+    """A name that a file imports from another file of the project: that file is read when the name is used.
+
+    Never leaves the names of a file: whoever looks a name up asks for its `value`.
+    """
+
+    __slots__ = ("_busy", "_resolve")
+
+    def __init__(self, resolve: Callable[[], Value]) -> None:
+        self._resolve = resolve
+        self._busy = False
+
+    def value(self) -> Value:
+        """What the name stands for. The file is loaded again for each entry point: loading does its effects there."""
+        if self._busy:
+            return Unknown("an import that goes round in a circle")
+        self._busy = True
+        try:
+            return self._resolve()
+        finally:
+            self._busy = False
+
+
+@slotted
 class Method(Value):
     """A method of a value whose behaviour the interpreter knows: `tensor.sigmoid`, `optimizer.step`."""
 
@@ -643,7 +667,7 @@ class Method(Value):
     name: str
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class PartialValue(Value):
     """`functools.partial`."""
 
@@ -652,7 +676,7 @@ class PartialValue(Value):
     keywords: Mapping[str, Value]
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class SuperValue(Value):
     """`super()` in a method of `owner`."""
 
@@ -660,7 +684,7 @@ class SuperValue(Value):
     receiver: Value
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ContextValue(Value):
     """A context manager that changes what the interpreter tracks: `no_grad`, `enable_grad`, `set_grad_enabled`."""
 

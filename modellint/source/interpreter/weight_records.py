@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from modellint.facts.record import slotted
 from modellint.source.interpreter.values import FunctionValue, ModuleValue, OptimizerValue, Site
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ Path = tuple[tuple[int, int], ...]
 WEIGHT_FAMILIES = frozenset({"linear", "conv", "conv_transpose", "bilinear"})
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class LoadRecord:
     """Weights that come from elsewhere: `load_state_dict`, or the constructor of a pretrained model."""
 
@@ -28,7 +29,7 @@ class LoadRecord:
     model: ModuleValue
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class OverwriteRecord:
     """An initialisation of a weight that had been loaded before and not been used since."""
 
@@ -39,7 +40,7 @@ class OverwriteRecord:
     """Weights were loaded again later."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class SpreadRecord:
     """The last fill of one weight matrix, where it was random."""
 
@@ -47,7 +48,7 @@ class SpreadRecord:
     fill: FillRecord
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class PaddingRecord:
     """The table of an embedding with a padding index, at the first forward of a model."""
 
@@ -60,7 +61,7 @@ class PaddingRecord:
     fill: FillRecord
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class RawRecord:
     """A parameter that nothing had filled at the first forward of a model that reads it."""
 
@@ -72,7 +73,7 @@ class RawRecord:
     site: Site
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class PassRecord:
     """A function that goes through the modules of a model: given to `apply`, or it loops over `modules()`."""
 
@@ -83,7 +84,7 @@ class PassRecord:
     applied: bool
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class ForwardNote:
     """What a forward shows about frozen parts."""
 
@@ -102,7 +103,7 @@ class ForwardNote:
     """Norms that were put in eval mode one by one, and that a `train()` of a whole model switched back."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class MoveRecord:
     """A write to weights while a loop or a forward ran."""
 
@@ -113,7 +114,7 @@ class MoveRecord:
     in_forward: bool
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class StateRecord:
     """One `state_dict()`."""
 
@@ -127,7 +128,7 @@ class StateRecord:
     later_steps: int = 0
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class DecayRecord:
     """An optimizer with weight decay that was given parameters in one group."""
 
@@ -138,7 +139,7 @@ class DecayRecord:
     models: tuple[ModuleValue, ...]
 
 
-@dataclass(slots=True)
+@slotted
 class WeightRecords:
     """All of these."""
 

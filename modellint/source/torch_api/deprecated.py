@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from modellint.facts.record import record
 from modellint.facts.torch_version import Version
 from modellint.source.torch_api.functions import SIGNATURES
 from modellint.source.torch_api.losses import LOSSES
 from modellint.source.torch_api.optimizers import SCHEDULERS
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Old:
     """One name."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
+from modellint.facts.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Framework:
     """One framework, recognised by import root."""
 
@@ -231,7 +232,7 @@ def framework_of(dotted: str) -> Framework | None:
     return FRAMEWORKS.get(dotted.partition(".")[0])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KnownModel:
     """A model that a library constructs."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from modellint.facts.record import record
 
 _F = "torch.nn.functional."
 _EVERYWHERE = ("torch.", _F, "torch.Tensor.")
@@ -65,7 +66,7 @@ SHAPE_OPS: frozenset[str] = frozenset(
 may run along the class axis; `long()` and `int()` are not: they make classes of scores."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DropoutSpec:
     """A functional dropout."""
 
@@ -114,7 +115,7 @@ METRIC_OPS: frozenset[str] = frozenset(_METRIC_OPS.split())
 """Names of functions and methods that turn an output into a decision."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InitSpec:
     """A function that fills a parameter."""
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import prod
+
+from modellint.facts.record import record
 
 Shapes = dict[str, tuple[int, ...]]
 """Parameter name (`weight`, `out_proj.bias`) -> shape."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerSpec:
     """One class of `torch.nn`."""
 
@@ -375,6 +376,18 @@ def _int(values: _Values, key: str) -> int:
     raise _NotKnown(key)
 
 
+_MOST_LAYERS = 1000
+"""Whose parameters are named one by one."""
+
+
+def _depth(values: _Values, key: str) -> int:
+    """A number of layers."""
+    count = _int(values, key)
+    if count > _MOST_LAYERS:
+        raise _NotKnown(key)
+    return count
+
+
 def _flag(values: _Values, key: str) -> bool:
     value = values.get(key, True)
     if value is None or isinstance(value, int | float | str):
@@ -466,7 +479,7 @@ def _gates(name: str, values: _Values) -> int:
 
 
 def _recurrent(name: str, values: _Values) -> Shapes:
-    inputs, hidden, layers = _int(values, "input_size"), _int(values, "hidden_size"), _int(values, "num_layers")
+    inputs, hidden, layers = _int(values, "input_size"), _int(values, "hidden_size"), _depth(values, "num_layers")
     rows = _gates(name, values) * hidden
     projected = _int(values, "proj_size") if "proj_size" in values else 0
     output = projected or hidden
@@ -519,7 +532,7 @@ def _transformer(name: str, values: _Values) -> Shapes:
     shapes: Shapes = {}
     for part in ("encoder", "decoder"):
         layer = _transformer_layer(values, decodes=part == "decoder")
-        for index in range(_int(values, f"num_{part}_layers")):
+        for index in range(_depth(values, f"num_{part}_layers")):
             shapes.update(_below(f"{part}.layers.{index}", layer))
         shapes.update(_below(part, norm))
     return shapes

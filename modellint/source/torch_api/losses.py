@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from modellint.facts.loss_use import Expects
+from modellint.facts.record import record
 from modellint.source.torch_api.layers import LAYERS
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LossSpec:
     """One loss, class or function."""
 
