@@ -19,7 +19,6 @@ import os
 import re
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -217,15 +216,14 @@ class Cache:
 
 
 def clean(folder: Path) -> bool:
-    """Delete a cache folder; False where there is none, or one that modellint did not make."""
+    """Delete a cache folder; False where there is none, or one that modellint did not make. Raises OSError."""
     if refusal(folder) is not None or not _is_tagged(folder):
         return False
     for file in folder.iterdir():
         if _NAME.fullmatch(file.name) or file.name in ("CACHEDIR.TAG", ".gitignore") or file.name.startswith(".tmp"):
-            with contextlib.suppress(OSError):
-                file.unlink()
+            file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
-        folder.rmdir()
+        folder.rmdir()  # unless somebody else has put something there
     return True
 
 
@@ -374,6 +372,8 @@ def _write(file: Path, projects: Mapping[str, Any]) -> None:
 
 
 def _replace(file: Path, data: bytes) -> None:
+    import tempfile  # late: most runs write nothing
+
     handle, name = tempfile.mkstemp(prefix=".tmp", dir=file.parent)
     try:
         with open(handle, "wb") as stream:

@@ -32,7 +32,8 @@ BUILT_IN: Mapping[str, str] = {
     ),
     "syntax-error": "error: a file that Python refuses to parse, in Python's own words. No selection removes it.",
     "unreadable-file": (
-        "error: a file that cannot be opened, or whose bytes are not text in the encoding that Python expects.\n"
+        "error: a file that cannot be opened, that is larger than a program (10 MB), or whose bytes are not text in\n"
+        "the encoding that Python expects.\n"
         "Save it as UTF-8, or declare its encoding in the first line: # -*- coding: gbk -*-. No selection removes it."
     ),
     "too-deep": "error: a file nested more deeply than Python's parser allows. No selection removes it.",
@@ -184,9 +185,7 @@ def _somebody_offers() -> bool:
         except OSError:
             continue
         for name in names:
-            if name.endswith(".egg"):
-                return True
-            if name.endswith((".dist-info", ".egg-info")):
+            if name.lower().rpartition(".")[2] in ("dist-info", "egg-info"):
                 try:
                     with open(os.path.join(folder, name, "entry_points.txt"), "rb") as file:
                         if group in file.read():

@@ -38,6 +38,8 @@ def run(args: Sequence[str]) -> int:
     """Run one command line; the exit code is the return value. Never raises and never shows a traceback."""
     if args[:1] != ["run"]:  # the streams of a script are its own until it has ended
         _make_streams_lenient()
+        if sys.stdout is None:  # closed by the shell
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     from modellint.config import UsageError
 
     try:
@@ -51,7 +53,7 @@ def run(args: Sequence[str]) -> int:
     except click.ClickException as error:
         code = _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        _say("interrupted")
         code = 130
     except BrokenPipeError:
         code = OK
@@ -123,6 +125,7 @@ def check(**options: Any) -> int:
     Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 a mistake in the command line or the configuration,
     3 a rule or the reading of a file failed (everything else still reports).
     """
+    from modellint.cache import refusal
     from modellint.catalog import check_names
     from modellint.config import Configuration
     from modellint.evidence import read_evidence
@@ -143,7 +146,10 @@ def check(**options: Any) -> int:
         report = check_files(inputs, configuration, tuple(paths), evidence, how)
     if options["verbose"]:
         for path, reason in inputs.found.left_out:
-            click.echo(f"skipped: {path}: {reason}", err=True)
+            _say(f"skipped: {path}: {reason}")
+        refused = refusal(how.cache) if how.cache is not None else None
+        if refused is not None:
+            _say(f"no cache: {how.cache}: {refused}")
     _write_report(report, "statistics" if options["statistics"] else format_name, options, explicit=explicit)
     if report.failures:
         return INTERNAL
@@ -224,11 +230,16 @@ def clean(cache_dir: str | None, config: tuple[str, ...], isolated: bool) -> Non
     """Delete the cache: the results of earlier runs."""
     from modellint import cache
     from modellint.config import Configuration, Flags
+    from modellint.report.cells import visible
 
     flags = Flags(cache_dir=cache_dir, config=config, isolated=isolated)
     folder = Configuration(Path.cwd(), flags).for_folder(Path.cwd()).cache_dir
     assert folder is not None
-    click.echo(f"deleted {folder}" if cache.clean(folder) else f"no cache in {folder}")
+    try:
+        deleted = cache.clean(folder)
+    except OSError as error:
+        raise click.ClickException(f"cannot delete {folder}: {error.strerror}") from None
+    _write(visible(f"deleted {folder}" if deleted else f"no cache in {folder}") + "\n")
 
 
 @commands.command("run", context_settings={"allow_interspersed_args": False})
@@ -373,13 +384,13 @@ def _known_format(name: str) -> str:
 
 
 def _show_files(inputs: Input, configuration: Configuration, *, verbose: bool) -> int:
+    from modellint.report.cells import visible
     from modellint.source.text import shown_path
 
-    for file in inputs.found.files:
-        click.echo(shown_path(file, configuration.cwd))
+    _write("".join(f"{visible(shown_path(file, configuration.cwd))}\n" for file in inputs.found.files))
     if verbose:
         for path, reason in inputs.found.left_out:
-            click.echo(f"skipped: {path}: {reason}", err=True)
+            _say(f"skipped: {path}: {reason}")
     return OK
 
 
@@ -411,10 +422,13 @@ def _verbosity(options: dict[str, Any]) -> int:
 
 
 def _write_file(target: str, text: str) -> None:
+    from modellint.output_file import replace
+
     try:
-        Path(target).write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise click.ClickException(f"cannot write {target}: {error.strerror}") from None
+        replace(target, text.encode("utf-8", "replace"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise click.ClickException(f"cannot write {target}: {reason}") from None
 
 
 def _error_stream() -> TextIO | None:
@@ -440,6 +454,9 @@ def _write(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
+    except OSError as error:  # a full disk
+        _drop_stdout()
+        raise click.ClickException(f"cannot write to the standard output: {error.strerror}") from None
 
 
 def _color(when: str | None, stream: TextIO | None = None) -> bool:
@@ -483,8 +500,16 @@ def _make_streams_lenient() -> None:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"error: {message}", err=True)
+    _say(f"error: {message}")
     return USAGE
+
+
+def _say(text: str) -> None:
+    """One line on the standard error: what of it comes from the user's files stays inert."""
+    from modellint.report.cells import visible
+
+    with contextlib.suppress(OSError):
+        click.echo(visible(text), err=True)
 
 
 def _internal_error(error: Exception) -> int:
@@ -492,7 +517,7 @@ def _internal_error(error: Exception) -> int:
 
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    click.echo(f"internal error: {type(error).__name__}: {error}{place}. Please report it", err=True)
+    _say(f"internal error: {type(error).__name__}: {error}{place}. Please report it")
     return INTERNAL
 
 
@@ -502,6 +527,9 @@ def _flushed(code: int) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
+    except OSError as error:
+        _drop_stdout()
+        return _fail(f"cannot write to the standard output: {error.strerror}") if code in (OK, FOUND) else code
     except (AttributeError, ValueError):
         pass  # a script that was run has closed or replaced it
     return code

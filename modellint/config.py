@@ -170,7 +170,7 @@ class Configuration:
     def _read_config_flags(self) -> None:
         for entry in self._flags.config:
             key, equals, value = entry.partition("=")
-            if equals and key.strip() and not (self.cwd / entry).is_file():
+            if equals and key.strip() and not os.path.isfile(self.cwd / entry):
                 try:
                     parsed = tomllib.loads(f"{key}={value}")
                 except tomllib.TOMLDecodeError:
@@ -186,7 +186,7 @@ class Configuration:
             if self._forced is not None:
                 raise UsageError("--config names two files; one configuration file holds for a run")
             self._forced = Path(os.path.abspath(self.cwd / entry))
-            if not self._forced.is_file():
+            if not os.path.isfile(self._forced):
                 raise UsageError(f"no such configuration file: {entry}")
 
     def _build(self, config: Path | None) -> Settings:
@@ -397,7 +397,7 @@ def _chain(config: Path, cwd: Path) -> list[_Source]:
         if not isinstance(extend, str):
             raise UsageError(f"{source.at('extend')}`{source.dotted('extend')}` must be a string")
         file = Path(os.path.abspath(file.parent / os.path.expanduser(extend)))
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise UsageError(f"{source.at('extend')}`{source.dotted('extend')}`: no such file: {extend}")
 
 
@@ -414,6 +414,8 @@ def _read(file: Path, shown: str) -> _Source:
         place = re.search(r"\(at line (\d+), column \d+\)", str(error))
         line = f"{place.group(1)}: " if place else " "
         raise UsageError(f"{shown}:{line}not valid TOML: {_toml_message(error)}") from None
+    except RecursionError:
+        raise UsageError(f"{shown}: not valid TOML: nested too deeply") from None
     table: tuple[str, ...] = ()
     if file.name == "pyproject.toml":
         table = ("tool", "modellint")

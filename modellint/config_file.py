@@ -54,6 +54,6 @@ def _has_table(project: str) -> bool:
 
     try:
         tool = tomllib.loads(data.decode("utf-8-sig")).get("tool", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
         return b"tool.modellint" in data
     return isinstance(tool, dict) and "modellint" in tool

@@ -15,6 +15,7 @@ from pathlib import Path
 from modellint.config import Configuration, Patterns, UsageError, nearest
 from modellint.facts.record import slotted
 from modellint.gitignore import IgnoreList
+from modellint.source.layout import leads_out
 from modellint.source.text import shown_path
 
 
@@ -47,7 +48,7 @@ def find_files(
             raise UsageError(f"no such file or directory: {path}{close}")
         named.append(absolute)
     for absolute in named:
-        if absolute.is_dir():
+        if os.path.isdir(absolute):
             reason = walk.reason_above(absolute) if force_exclude else None
             if reason is not None:
                 walk.leave_out(absolute, reason)
@@ -107,8 +108,14 @@ class _Walk:
                     elif entry.name not in (".git", "__pycache__"):
                         self.leave_out(path, reason)
                 elif entry.name.endswith((".py", ".ipynb")) and not _is_lock(entry.name, path):
-                    self.file(path, self.reason(path, is_folder=False))
+                    reason = "symbolic link out of the project" if is_link and self._leads_out(path) else None
+                    self.file(path, reason or self.reason(path, is_folder=False))
         self._top = None
+
+    def _leads_out(self, link: Path) -> bool:
+        """Whether a link leads to a file neither below the folder that the user named nor in its project."""
+        top = os.path.realpath(self._top or link.parent)
+        return not Path(os.path.realpath(link)).is_relative_to(top) and leads_out(link)
 
     def file(self, path: Path, reason: str | None) -> None:
         """Take one file, or leave it out for a reason."""
@@ -117,7 +124,7 @@ class _Walk:
         self._seen.add(path)
         if reason is None and path.suffix == ".ipynb":
             reason = "notebooks are not read"
-        if reason is None and path.exists() and not path.is_file():
+        if reason is None and os.path.exists(path) and not os.path.isfile(path):
             reason = "not a regular file"
         if reason is None:
             self.found.files.append(path)
@@ -132,16 +139,16 @@ class _Walk:
         """Why a named path or a folder above it is left out; looks up to the repository or the working directory."""
         top = self._repository(path.parent) or self._configuration.cwd
         if not path.is_relative_to(top):
-            return self.reason(path, is_folder=path.is_dir())
+            return self.reason(path, is_folder=os.path.isdir(path))
         for above in [folder for folder in reversed(path.parents) if folder != top and folder.is_relative_to(top)]:
             reason = self.reason(above, is_folder=True)
             if reason is not None:
                 return reason
-        return self.reason(path, is_folder=path.is_dir()) if path != top else None
+        return self.reason(path, is_folder=os.path.isdir(path)) if path != top else None
 
     def reason(self, path: Path, *, is_folder: bool) -> str | None:
         """Why one entry of a folder is left out, None if it is not."""
-        if is_folder and (path / "pyvenv.cfg").is_file():
+        if is_folder and os.path.isfile(path / "pyvenv.cfg"):
             return "a virtual environment"
         for patterns in self._configuration.for_folder(path.parent).excludes:
             if self._matches(self._spec(patterns), patterns.root, path, is_folder):
@@ -203,7 +210,7 @@ class _Walk:
     def _repository(self, folder: Path) -> Path | None:
         """The root of the git repository around a folder."""
         if folder not in self._repositories:
-            if (folder / ".git").exists():
+            if os.path.exists(folder / ".git"):
                 self._repositories[folder] = folder
             else:
                 self._repositories[folder] = self._repository(folder.parent) if folder.parent != folder else None
@@ -225,26 +232,34 @@ class _Walk:
 
 def _is_lock(name: str, path: Path) -> bool:
     """Emacs marks an open file by a dangling link named `.#file`."""
-    return name.startswith(".#") and not path.exists()
+    return name.startswith(".#") and not os.path.exists(path)
 
 
 def _read_ignores(file: Path) -> IgnoreList | None:
-    try:
-        lines = file.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff").splitlines()
-    except OSError:
+    text = _text(file)
+    if text is None:
         return None
+    lines = text.removeprefix("\ufeff").splitlines()
     return IgnoreList(lines)
+
+
+def _text(file: Path) -> str | None:
+    """The content of a file; None where there is none, or where no end of it is in sight: a pipe, a device."""
+    try:
+        return file.read_bytes().decode("utf-8", "surrogateescape") if os.path.isfile(file) else None
+    except (OSError, ValueError):
+        return None
 
 
 def _git_folder(repository: Path) -> Path:
     """`.git`, or where the `.git` file of a work tree or submodule points, at the folder that all work trees share."""
     git = repository / ".git"
-    if git.is_file():
-        pointer = git.read_text("utf-8", "surrogateescape").removeprefix("gitdir:").strip()
-        git = repository / pointer
-        common = git / "commondir"
-        if common.is_file():
-            git = git / common.read_text("utf-8", "surrogateescape").strip()
+    pointer = _text(git)
+    if pointer is not None:
+        git = repository / pointer.removeprefix("gitdir:").strip()
+        common = _text(git / "commondir")
+        if common is not None:
+            git = git / common.strip()
     return git
 
 
@@ -261,9 +276,8 @@ def _global_excludes(git: Path) -> Path | None:
 
 def _excludes_file(config: Path) -> str | None:
     """`core.excludesFile` of one git configuration file."""
-    try:
-        text = config.read_bytes().decode("utf-8", "surrogateescape")
-    except OSError:
+    text = _text(config)
+    if text is None:
         return None
     import configparser  # late: most runs pass no git configuration
 

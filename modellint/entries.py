@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modellint.facts.reading import BadInput, NotFollowed, ReaderFailure
+from modellint.facts.record import record
 from modellint.facts.span import Span
 from modellint.finding import (
     Category,
@@ -24,7 +24,7 @@ from modellint.finding import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rests:
     """What an entry's result rests on, as texts: paths are absolute."""
 
@@ -38,7 +38,7 @@ class Rests:
     """Which files of the project import which."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EntryResult:
     """What entering one file gave."""
 
@@ -70,16 +70,16 @@ def judged_entries(
     import gc
 
     from modellint import catalog
-    from modellint.judge import findings_of
+    from modellint.judge import Hooks, findings_of
     from modellint.source.project import Project
     from modellint.source.reader import Reader
 
-    chosen = [catalog.all_rules()[name]() for name in rules]
+    hooks = Hooks([catalog.all_rules()[name]() for name in rules])
     if reader is None:
         reader = Reader(Project(cwd, None, torch_version))
     for path in paths:
         entry = reader.read(path)
-        findings, failures = findings_of(entry.facts, chosen)
+        findings, failures = findings_of(entry.facts, hooks)
         asked = entry.asked
         yield EntryResult(
             str(path),

@@ -22,6 +22,7 @@ from modellint.facts.reading import BadInput, NotFollowed, ReaderFailure
 from modellint.facts.span import Span
 from modellint.facts.torch_call import UNKNOWN, TorchCall
 from modellint.facts.training_loop import TrainingLoop
+from modellint.report.cells import visible
 from modellint.source.text import shown_path
 
 _UNSHOWN = ("producer_key",)
@@ -47,7 +48,7 @@ def read(file: str, cwd: Path) -> Listing:
     absolute = Path(os.path.abspath(cwd / file))
     if not os.path.lexists(absolute):
         raise UsageError(f"no such file: {file}")
-    if absolute.is_dir():
+    if os.path.isdir(absolute):
         raise UsageError(f"{file} is a folder; `modellint facts` reads one file")
     path = shown_path(absolute, cwd)
     reading = read_files([absolute], cwd=cwd)
@@ -71,14 +72,14 @@ def as_text(listing: Listing) -> str:
                for item in listing.failures]  # fmt: skip
     if not blocks:
         what = "no facts" if listing.uses_torch else "never mentions torch: not read"
-        return f"{listing.path}: {what}\n"
+        return f"{visible(listing.path)}: {what}\n"
     kinds = max(len(block[0]) for block in blocks)
     places = max(len(block[1]) for block in blocks)
     lines = []
     for kind, place, (head, *rest) in blocks:
         lines.append(f"{kind:<{kinds}}  {place:<{places}}  {head}".rstrip())
         lines += [f"{'':<{kinds}}    {line}" for line in rest]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{visible(line)}\n" for line in lines)
 
 
 def as_json(listing: Listing) -> str:

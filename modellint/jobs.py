@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import modellint
 from modellint.config import UsageError
 from modellint.entries import EntryResult, as_json, from_json, judged_entries
 from modellint.facts.reading import ReaderFailure
+from modellint.facts.record import record, slotted
 from modellint.source.text import shown_path
+
+if TYPE_CHECKING:  # late: a run of one job starts without them
+    from concurrent.futures import Executor
+    from multiprocessing.connection import Connection
 
 _SHARES = 8
 """So many chunks a worker: few enough that neighbours stay together, enough that nobody waits long for the last one."""
@@ -36,7 +37,7 @@ _ALONE = threading.Lock()
 """Held while a worker of an executor reads: the limit of recursion is one for all threads of a process."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Work:
     """What every worker needs to know."""
 
@@ -74,7 +75,15 @@ def in_processes(
     try:
         while waiting or pool.busy:
             while waiting and len(pool.busy) < jobs:
-                pool.give(waiting.pop(0))
+                try:
+                    pool.give(waiting[0])
+                except OSError:  # the system allows no further process
+                    jobs = len(pool.busy)
+                else:
+                    waiting.pop(0)
+            if not jobs:
+                yield from in_this_process([path for chunk in waiting for path in chunk], work, reader)
+                return
             for worker in pool.ready():
                 result, rest = pool.receive(worker)
                 if result is not None:
@@ -93,6 +102,8 @@ def in_executor(
     What they fail to do is done here, in a process of its own where that can be. Raises UsageError where a worker runs
     another version.
     """
+    from concurrent.futures import as_completed
+
     rest: list[Path] = []
     futures = {}
     for chunk in chunks(paths, sizes, _REMOTE_CHUNK):
@@ -179,7 +190,7 @@ def chunks(paths: Sequence[Path], sizes: Mapping[Path, int], size: int) -> list[
     return [result[index] for index in order]
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class _Worker:
     process: Any
     pipe: Connection
@@ -215,6 +226,8 @@ class _Pool:
             worker.pipe.send_bytes(data)
 
     def _started(self) -> _Worker:
+        import multiprocessing
+
         context = multiprocessing.get_context("fork")
         here, there = context.Pipe()
         others = [worker.pipe for worker in (*self.busy, *self._idle)]
@@ -223,13 +236,18 @@ class _Pool:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
+        except OSError:
+            here.close()
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        there.close()
+            there.close()
         return _Worker(process, here, [])
 
     def ready(self) -> list[_Worker]:
         """The workers from which something came."""
+        from multiprocessing.connection import Connection, wait
+
         pipes = {worker.pipe: worker for worker in self.busy}
         return [pipes[pipe] for pipe in wait(list(pipes)) if isinstance(pipe, Connection)]
 

@@ -15,15 +15,26 @@ _COUNTS = ("times", "watched", "first_step")
 
 def judge(facts: Iterable[object], rules: Sequence[Rule]) -> tuple[list[Finding], list[RuleFailure]]:
     """Judge every fact by every rule that has a hook for it; findings come merged and sorted."""
-    findings, failures = findings_of(facts, rules)
+    findings, failures = findings_of(facts, Hooks(rules))
     return merge(findings), failures
 
 
-def findings_of(facts: Iterable[object], rules: Sequence[Rule]) -> tuple[list[Finding], list[RuleFailure]]:
+class Hooks(dict[type, list[tuple[Rule, str]]]):
+    """For each type of fact the rules that judge it, with their method; found when the type is first asked for."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        super().__init__()
+        self._rules = rules
+
+    def __missing__(self, fact_type: type) -> list[tuple[Rule, str]]:
+        hook = HOOKS[fact_type]
+        found = [(rule, hook) for rule in self._rules if getattr(type(rule), hook) is not getattr(Rule, hook)]
+        self[fact_type] = found
+        return found
+
+
+def findings_of(facts: Iterable[object], hooks: Hooks) -> tuple[list[Finding], list[RuleFailure]]:
     """Judge every fact by every rule that has a hook for it; findings come as they are."""
-    hooks: dict[type, list[tuple[Rule, str]]] = {}
-    for fact_type, hook in HOOKS.items():
-        hooks[fact_type] = [(r, hook) for r in rules if getattr(type(r), hook) is not getattr(Rule, hook)]
     findings: list[Finding] = []
     failures: dict[tuple[str, str, int, str], RuleFailure] = {}
     for fact in facts:

@@ -24,7 +24,7 @@ from modellint.report.model import BAD_INPUT, READER, LintReport
 from modellint.rule import Rule
 from modellint.source.layout import Layout, project_root
 from modellint.source.survey import Contents, Survey
-from modellint.source.text import SourceText, lenient_lines, parse_bytes, shown_path
+from modellint.source.text import SourceText, lenient_lines, parse_bytes, read_bytes, shown_path
 from modellint.source.torch_version import declared
 from modellint.suppress import MARKER, suppress
 
@@ -322,7 +322,7 @@ class CheckedFiles:
         if self._stdin is not None and path == self._stdin[0]:
             return self._stdin[1]
         try:
-            return self._file(path).read_bytes()
+            return read_bytes(self._file(path))
         except OSError:
             return None
 

@@ -192,7 +192,8 @@ def formatted(files: Files, random: Random) -> Change:
 
 def squashed(text: str) -> str:
     """A text without what a formatter may change of the code that it quotes, and without lines."""
-    return re.sub(r"[\s(),'\"]+", "", PLACE.sub(r"\1", text))
+    text = re.sub(r"(\d)\.0*(?!\d)", r"\1", PLACE.sub(r"\1", text))  # `1.` becomes `1.0`
+    return re.sub(r"[\s(),'\"]+", "", text).lower()
 
 
 def _ruff(source: str, length: int) -> str:
@@ -233,8 +234,27 @@ _SAYING = (
 )  # fmt: skip
 """Modules that ask what a name says its value is for. Such a name is no empty word: it stays."""
 _TORCH_ATTRIBUTES = frozenset(
-    "weight bias training data grad dtype device shape dim size T layers in_features out_features hidden_size".split()
+    [
+        "weight",
+        "bias",
+        "training",
+        "data",
+        "grad",
+        "dtype",
+        "device",
+        "shape",
+        "dim",
+        "size",
+        "T",
+        "layers",
+        "in_features",
+        "out_features",
+        "hidden_size",
+    ]
 )
+_PLAIN_BASES = frozenset({"Module", "Dataset", "IterableDataset", "ABC", "object", "Sequential"})
+"""Classes of which it is known that they read no further attributes of those derived from them."""
+_MODULE_NAMES = frozenset(["train", "eval", "apply", "parameters", "children", "modules", "buffers", "state_dict"])
 _RUNS_TEXT = frozenset({"locals", "vars", "eval", "exec", "globals", "__dict__"})
 
 
@@ -295,10 +315,14 @@ class _Names:
         self.attribute_owners: dict[str, set[str]] = {}
         self.bound_on_self: set[str] = set()
         self.imported: set[str] = set()
+        self.starts: list[str] = []
+        """How texts start of which names are made: `f"layer{i}"`."""
+        self.ends: list[str] = []
         self._saying = saying()
-        for tree in trees:
-            for node in ast.walk(tree):
-                self._note(node)
+        nodes = [node for tree in trees for node in ast.walk(tree)]
+        self._classes = _PLAIN_BASES | {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+        for node in nodes:
+            self._note(node)
 
     def _note(self, node: ast.AST) -> None:
         match node:
@@ -314,8 +338,11 @@ class _Names:
                 self.fixed.update(names)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 self.fixed.add(name)
-            case ast.ClassDef(name=name, body=body):
+            case ast.ClassDef(name=name, body=body, bases=bases):
                 self.fixed.add(name)
+                if not all(ast.unparse(base).rpartition(".")[2] in self._classes for base in bases):
+                    # Its library may read any attribute.
+                    self.fixed.update(part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute))
                 for statement in body:
                     if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                         self.fixed.update(part.id for part in ast.walk(statement) if isinstance(part, ast.Name))
@@ -332,6 +359,12 @@ class _Names:
                         self.fixed.add(part.id)
                     elif isinstance(part, ast.Attribute):
                         self.fixed.add(part.attr)
+                if node.values and isinstance(node.values[0], ast.Constant):
+                    self.starts.append(str(node.values[0].value))
+                if node.values and isinstance(node.values[-1], ast.Constant):
+                    self.ends.append(str(node.values[-1].value))
+            case ast.BinOp(left=ast.Constant(value=str(start)), op=ast.Mod() | ast.Add()):
+                self.starts.append(re.split(r"[^\w]", start)[0])
             case ast.Attribute(value=ast.Name(id=owner), attr=name):
                 self.attribute_owners.setdefault(name, set()).add(owner)
                 if owner == "self" and isinstance(node.ctx, ast.Store):
@@ -344,7 +377,9 @@ class _Names:
             name
             for name in names
             if name not in self.fixed
-            and not name.startswith("__")
+            and not name.startswith(("__", *(start for start in self.starts if start.isidentifier())))
+            and not name.endswith(tuple(end for end in self.ends if end.isidentifier()))
+            and name not in self._saying
             and name.isascii()
             and re.search("[a-zA-Z]", name)
             and self._saying.isdisjoint(words(name))
@@ -353,7 +388,7 @@ class _Names:
     def attributes(self) -> set[str]:
         """Attributes that only `self` is asked for."""
         own = {name for name in self.bound_on_self if self.attribute_owners[name] == {"self"}}
-        return self._free(own - _TORCH_ATTRIBUTES)
+        return self._free(own - _TORCH_ATTRIBUTES - _MODULE_NAMES)
 
     def variables(self, tree: ast.Module) -> set[str]:
         """Variables and parameters of a file that nothing outside of it names."""
@@ -499,9 +534,9 @@ class _Extraction:
             return None
         read_outside = {node.id for node in outside if isinstance(node.ctx, ast.Load)} | shared
         targets = [n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name)] if isinstance(loop, ast.For) else []
-        first = {name: _first_use(body, name) for name in stored}
-        carried = {name for name in stored if first[name] == "load"}
-        surely = {name for statement in body for name in _stored_at_once(statement)}
+        fates = {name: _fate(body, name, bound=False) for name in stored}
+        carried = {name for name, (read_before, _) in fates.items() if read_before}
+        surely = {name for name, (_, bound_after) in fates.items() if bound_after}
         returned = sorted(name for name in stored if name in read_outside or name in carried)
         bound = parameters | {n.id for n in outside if isinstance(n.ctx, ast.Store) and n.lineno < loop.lineno}
         passed = {*targets} | carried
@@ -581,18 +616,6 @@ def _stored(body: Sequence[ast.stmt]) -> set[str]:
     }
 
 
-def _stored_at_once(statement: ast.stmt) -> set[str]:
-    """Names that a statement binds in any case."""
-    if isinstance(statement, ast.Assign | ast.AugAssign):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        return {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    if isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        return {statement.target.id} if isinstance(statement.target, ast.Name) else set()
-    if isinstance(statement, ast.With):
-        return {name for inner in statement.body for name in _stored_at_once(inner)}
-    return set()
-
-
 def _used_in_functions(scope: ast.AST) -> set[str]:
     return {
         name.id
@@ -603,29 +626,51 @@ def _used_in_functions(scope: ast.AST) -> set[str]:
     }
 
 
-def _first_use(body: Sequence[ast.AST], name: str) -> str:
-    """`load`, `store` or nothing: what happens to a name first."""
-    for node in body:
-        if isinstance(node, ast.Name):
-            if node.id == name:
-                return "load" if isinstance(node.ctx, ast.Load) else "store"
-            continue
-        children = list(ast.iter_child_nodes(node))
+def _fate(block: Sequence[ast.AST], name: str, bound: bool) -> tuple[bool, bool]:
+    """Whether a block may read a name that is not bound in it, and whether it is bound in any case at its end."""
+    reads = False
+    for node in block:
         match node:
+            case ast.Name(id=found) if found == name:
+                reads = reads or (isinstance(node.ctx, ast.Load) and not bound)
+                bound = bound or isinstance(node.ctx, ast.Store)
+                continue
+            case ast.If(test=test, body=body, orelse=orelse):
+                first, bound = _fate([test], name, bound)
+                one, other = _fate(body, name, bound), _fate(orelse, name, bound)
+                reads, bound = reads or first or one[0] or other[0], one[1] and other[1]
+                continue
+            case ast.For(target=target, iter=iterated, body=body, orelse=orelse):
+                parts: Sequence[ast.AST] = [iterated, target, *body, *orelse]
+            case ast.While(test=test, body=body, orelse=orelse):
+                parts = [test, *body, *orelse]
+            case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=final):
+                outcomes = [_fate(part, name, bound) for part in (body, handlers, [*body, *orelse], final)]
+                reads, bound = reads or any(outcome[0] for outcome in outcomes), bound or outcomes[-1][1]
+                continue
             case ast.Assign(targets=targets, value=value):
-                children = [value, *targets]
-            case ast.AugAssign(target=ast.Name(id=target)) if target == name:
-                return "load"
-            case ast.AnnAssign(target=target_node, value=ast.expr() as value):
-                children = [value, target_node]
-            case ast.For(target=target_node, iter=iterated, body=inner, orelse=orelse):
-                children = [iterated, target_node, *inner, *orelse]
-            case ast.NamedExpr(target=target_node, value=value):
-                children = [value, target_node]
-        found = _first_use(children, name)
-        if found:
-            return found
-    return ""
+                first, bound = _fate([value, *targets], name, bound)
+                reads = reads or first
+                continue
+            case ast.AugAssign(target=ast.Name(id=found), value=value):
+                reads = reads or (found == name and not bound) or _fate([value], name, bound)[0]
+                continue
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                first, bound = _fate([value, target], name, bound)
+                reads = reads or first
+                continue
+            case ast.NamedExpr(target=target, value=value):
+                first, bound = _fate([value, target], name, bound)
+                reads = reads or first
+                continue
+            case ast.IfExp() | ast.BoolOp() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                parts = list(ast.iter_child_nodes(node))
+            case _:
+                first, bound = _fate(list(ast.iter_child_nodes(node)), name, bound)
+                reads = reads or first
+                continue
+        reads = reads or _fate(parts, name, bound)[0]  # it may not run: nothing is bound by it
+    return reads, bound
 
 
 CHANGES: dict[str, Callable[[Files, Random], Change]] = {
@@ -640,16 +685,12 @@ CHANGES: dict[str, Callable[[Files, Random], Change]] = {
 
 
 def findings_of_files(files: Files, folder: Path) -> list[Finding]:
-    """What every rule finds in files below an empty folder; one file is given as the standard input."""
+    """What every rule finds in files below a folder that holds nothing else."""
     rules = [rule() for rule in catalog.all_rules().values() if "source" in rule.sides]
-    if len(files) == 1:
-        [(name, source)] = files.items()
-        reading = read_files([], cwd=folder, stdin=(name, source.encode()))
-    else:
-        for name, source in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(source.encode())
-        reading = read_files([folder / name for name in sorted(files)], cwd=folder)
+    for name, source in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(source.encode())
+    reading = read_files([folder / name for name in sorted(files)], cwd=folder)
     findings, failures = judge(reading.facts, rules)
     if reading.failures or failures:
         raise AssertionError(f"an internal error: {[*reading.failures, *failures]}")

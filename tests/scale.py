@@ -141,6 +141,8 @@ Input = tuple[str, bytes | None]
 
 def work(connection: multiprocessing.connection.Connection, seconds: float) -> None:
     """A worker: inputs come, results go."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     resource.setrlimit(resource.RLIMIT_AS, (GIGABYTES << 30, GIGABYTES << 30))
     with tempfile.TemporaryDirectory() as folder:
         while (item := connection.recv()) is not None:
@@ -248,14 +250,17 @@ def report(results: Iterator[Result], total: int) -> int:
     start = time.perf_counter()
     read: list[Result] = []
     kinds: Counter[str] = Counter()
-    for result in results:
-        read.append(result)
-        if result.problems:
-            kinds[result.problems[-1]] += 1
-            if kinds[result.problems[-1]] <= 3:
-                print(f"{result.name}: {result.seconds:.1f} s", *result.problems, sep="\n    ", flush=True)
-        if len(read) % 1000 == 0:
-            print(f"... {len(read)} of {total}, {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    try:
+        for result in results:
+            read.append(result)
+            if result.problems:
+                kinds[result.problems[-1]] += 1
+                if kinds[result.problems[-1]] <= 3:
+                    print(f"{result.name}: {result.seconds:.1f} s", *result.problems, sep="\n    ", flush=True)
+            if len(read) % 1000 == 0:
+                print(f"... {len(read)} of {total}, {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("ended early")
     bad = [result for result in read if result.problems]
     lines = sum(result.lines for result in read)
     seconds = sum(result.seconds for result in read)
@@ -287,6 +292,7 @@ def main() -> int:
     parser.add_argument("--seconds-per-file", type=float, default=20.0)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     read_everything()
     keep_traces()
     catalog.all_rules()

@@ -146,6 +146,12 @@ def test_version_imports_next_to_nothing() -> None:
     assert not loaded(run_code("--version")) & {"click", "importlib.metadata", "dataclasses", "ast", "pathlib"}
 
 
+def test_a_check_of_one_file_leaves_the_rest_alone() -> None:
+    code = run_code("fixtures/clean/gan.py", "--isolated", "--no-cache", "--jobs", "1", "-s")
+    unused = {"importlib.metadata", "multiprocessing", "concurrent.futures", "logging", "email", "pathspec", "tempfile"}
+    assert not loaded(code) & unused
+
+
 def test_starting_is_quick() -> None:
     """`modellint --version` in at most five times `python -c pass`, measured in pairs."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

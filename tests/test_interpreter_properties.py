@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import ast
-import io
-import keyword
 import re
 import shutil
 import time
-import tokenize
 import warnings
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import pytest
 from conftest import ROOT
 from generated_programs import program
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modellint.config import Settings
 from modellint.facts.reading import BadInput, Reading
-from modellint.facts.span import Span
 from modellint.finding import Finding
 from modellint.lint import lint
 from modellint.source.reader import read_files
 from modellint.source.text import parse_bytes
 
 PROJECTS = sorted(path for path in (ROOT / "fixtures" / "projects").iterdir() if path.is_dir())
-TWIN = ROOT / "fixtures" / "projects" / "twin"
 SECONDS = 20
 """For one small program: far above what it takes, far below what a user would wait."""
 
@@ -111,84 +104,7 @@ def test_generated_programs_are_read_twice_alike(tmp_path_factory: pytest.TempPa
     assert first.not_followed == second.not_followed
 
 
-# --- the repository's own fixtures, damaged ---------------------------------------------------------------------------
-
-
-def damaged(source: str, random: Random) -> str:
-    """Delete, swap or double a few statements, wherever they stand."""
-    tree = ast.parse(source)
-    for _ in range(random.randint(1, 4)):
-        blocks = [
-            block
-            for node in ast.walk(tree)
-            for _, block in ast.iter_fields(node)
-            if isinstance(block, list) and block and isinstance(block[0], ast.stmt)
-        ]
-        block = random.choice(blocks)
-        index = random.randrange(len(block))
-        other = random.choice(random.choice(blocks))
-        match random.choice(("delete", "swap", "double", "move")):
-            case "delete":
-                block[index : index + 1] = [] if len(block) > 1 else [ast.Pass()]
-            case "swap":
-                second = random.randrange(len(block))
-                block[index], block[second] = block[second], block[index]
-            case "double":
-                block.insert(index, block[index])
-            case "move" if not any(block is inner or other is inner for inner in ast.walk(block[index])):
-                block.insert(index, ast.parse(ast.unparse(other)).body[0])
-    return ast.unparse(ast.fix_missing_locations(tree))
-
-
-FIXTURES = sorted(path for path in (ROOT / "fixtures").rglob("*.py") if path.read_bytes().strip())
-
-
-@examples(30)
-@given(st.sampled_from(FIXTURES), seeds)
-def test_damaged_fixtures_are_read(path: Path, seed: int) -> None:
-    source = damaged(path.read_text(), Random(seed))
-    reading = read(source, path.parent, path.name)
-    assert not reading.bad_input
-
-
 # --- changes that mean nothing ----------------------------------------------------------------------------------------
-
-
-def renamed(source: str, random: Random, taken: set[str]) -> str:
-    """Every local variable and parameter of every function under a new name of the same length.
-
-    Names that some call uses as a keyword stay, as do those that say what the data is for.
-    """
-    tree = ast.parse(source)
-    locals_: set[str] = set()
-    for function in ast.walk(tree):
-        if not isinstance(function, ast.FunctionDef | ast.Lambda):
-            continue
-        arguments = function.args
-        locals_ |= {a.arg for a in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]}
-        locals_ |= {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    outside = {n.id for s in tree.body for n in ast.walk(s) if isinstance(n, ast.Name) and not _inside(tree, n)}
-    fixed = outside | {word.arg for n in ast.walk(tree) if isinstance(n, ast.Call) for word in n.keywords if word.arg}
-    names = sorted(name for name in locals_ - fixed - {"self", "cls"} if not re.search(r"val|test|train|load", name))
-    new: dict[str, str] = {}
-    for name in names:
-        while name not in new:
-            candidate = "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in name)
-            if candidate not in taken and candidate not in new.values() and not keyword.iskeyword(candidate):
-                new[name] = candidate
-    lines = source.split("\n")
-    for node in ast.walk(tree):
-        name = node.id if isinstance(node, ast.Name) else node.arg if isinstance(node, ast.arg) else ""
-        if name in new:
-            line = lines[node.lineno - 1]
-            assert line.isascii()
-            lines[node.lineno - 1] = line[: node.col_offset] + new[name] + line[node.col_offset + len(name) :]
-    return "\n".join(lines)
-
-
-def _inside(tree: ast.Module, name: ast.Name) -> bool:
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda)]
-    return any(name is inner for function in functions for inner in ast.walk(function))
 
 
 def copy_of(project: Path, folder: Path) -> Path:
@@ -198,86 +114,6 @@ def copy_of(project: Path, folder: Path) -> Path:
         shutil.rmtree(target)
     shutil.copytree(project, target)
     return target
-
-
-@examples(5)
-@given(seeds)
-def test_names_of_local_variables_mean_nothing(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    folder = copy_of(TWIN, tmp_path_factory.mktemp("renamed"))
-    before = [(found.rule, found.span, len(found.related)) for found in findings(folder)]
-    taken = {word for path in folder.rglob("*.py") for word in re.findall(r"\w+", path.read_text())}
-    changed = 0
-    for path in folder.rglob("*.py"):
-        source = path.read_text()
-        text = renamed(source, Random(seed), taken)
-        changed += text != source
-        path.write_text(text)
-    assert changed >= 3
-    assert [(found.rule, found.span, len(found.related)) for found in findings(folder)] == before
-
-
-def with_lines(source: str, random: Random) -> tuple[str, list[int]]:
-    """Blank lines and comments between lines, and where each old line (counted from 0) stands now (from 1)."""
-    inside = {
-        line
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        for line in range(token.start[0], token.end[0])
-        if token.type == tokenize.STRING
-    }
-    lines: list[str] = []
-    places = []
-    for number, line in enumerate(source.split("\n"), 1):
-        if number - 1 not in inside and random.random() < 0.4:
-            lines += random.choice(([""], ["", "", ""], ["# nothing to see"], ["        # nor here", ""]))
-        places.append(len(lines) + 1)
-        lines.append(line)
-    return "\n".join(lines), places
-
-
-@dataclass
-class _Moves:
-    """Where lines went, by file."""
-
-    places: dict[str, list[int]]
-
-    def span(self, span: Span) -> Span:
-        lines = self.places[span.path]
-        return span._replace(line=lines[span.line - 1], end_line=lines[span.end_line - 1])
-
-    def text(self, text: str) -> str:
-        """A text that may name places."""
-
-        def moved(match: re.Match[str]) -> str:
-            lines = self.places.get(match[1])
-            return match[0] if lines is None else f"{match[1]}:{lines[int(match[2]) - 1]}"
-
-        return re.sub(r"([\w./-]+\.py):(\d+)", moved, text)
-
-    def all_of(self, found: Finding) -> tuple[object, ...]:
-        related = [(self.span(note.span), self.text(note.label), note.order, note.cause) for note in found.related]
-        flow = [(self.span(step.span), self.text(step.text)) for step in found.flow]
-        texts = [self.text(text) for text in (found.message, found.label, found.why, found.help, *found.notes)]
-        return found.rule, found.level, self.span(found.span), sorted(related, key=repr), flow, texts
-
-
-@examples(8)
-@example(seed=0, project=TWIN)
-@given(seeds, st.sampled_from(PROJECTS))
-def test_blank_lines_and_comments_only_move(tmp_path_factory: pytest.TempPathFactory, seed: int, project: Path) -> None:
-    folder = copy_of(project, tmp_path_factory.mktemp("moved"))
-    before = findings(folder)
-    moves: dict[str, list[int]] = {}
-    still: dict[str, list[int]] = {}
-    for path in sorted(folder.rglob("*.py")):
-        source = path.read_text()
-        text, places = with_lines(source, Random(seed))
-        assert ast.dump(ast.parse(text)) == ast.dump(ast.parse(source))
-        path.write_text(text)
-        moves[path.relative_to(folder).as_posix()] = places
-        still[path.relative_to(folder).as_posix()] = list(range(1, text.count("\n") + 2))
-    assert before or project != TWIN
-    after = [_Moves(still).all_of(found) for found in findings(folder)]
-    assert after == [_Moves(moves).all_of(found) for found in before]
 
 
 LOOP = """\

@@ -145,6 +145,11 @@ def test_segment_collapses_several_lines() -> None:
     assert source.segment(source.tree.body[0]) == "y = f(a, b, c)"
 
 
+def test_segment_leaves_comments_out() -> None:
+    source = good("y = f(\n    a,  # the first\n    # and\n    '# no comment',\n)\nz = [  # two\n    1]\n")
+    assert [source.segment(statement) for statement in source.tree.body] == ["y = f( a, '# no comment', )", "z = [ 1]"]
+
+
 def test_read_text_of_what_is_no_file(tmp_path: Path) -> None:
     found = read_text(tmp_path, "folder.py")
     assert isinstance(found, BadInput)

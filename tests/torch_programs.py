@@ -141,9 +141,9 @@ def _data(random: Random) -> list[str]:
         "        return 100",
         "    def __getitem__(self, i):",
         f"        {random.choice(('return torch.randn(8), 0', 'yield i', 'return self[i]', 'x, *y = self.all[i]'))}",
-        random.choice(("data = Items()", "data = TensorDataset(torch.randn(9, 8), torch.zeros(9))", "data = load()")),
+        random.choice(("data = Items()", "data = TensorDataset(torch.randn(9, 8), torch.ones(9))", "data = load()")),
         "train_set, val_set = random_split(data, [80, 20])",
-        f"train_loader = DataLoader({random.choice(('train_set, shuffle=True', 'data', 'val_set, 8', 'data, **opts'))})",
+        f"train_loader = DataLoader({random.choice(('train_set, shuffle=True', 'data', 'val_set, 8', 'data, **o'))})",
         f"val_loader = {random.choice(('DataLoader(val_set)', 'train_loader', 'DataLoader(val_set, shuffle=True)'))}",
     ]
 
@@ -166,7 +166,9 @@ def _training_run(random: Random) -> list[str]:
     kind = random.randrange(5)
     if kind == 0:
         helper = ["def step(x, y, *rest, **options):", "    global total", *_wrapped(random, body, 1, False)]
-        body = [random.choice(("step(x, y)", "step(*batch)", "step(**dict(x=x, y=y))", "functools.partial(step, x)(y)"))]
+        body = [
+            random.choice(("step(x, y)", "step(*batch)", "step(**dict(x=x, y=y))", "functools.partial(step, x)(y)"))
+        ]
     evaluation = _some(random, ["model.eval()"])
     evaluation += random.choice(
         (
@@ -236,7 +238,8 @@ ODD = (
     "x", "x.size(0)", "x.shape[-1]", "x.shape", "*x.shape", "len(x)", "math.prod(x.shape)", "0x" + "f" * 4000, "-n",
     "n // 0", "n % 0", "0 ** -1", "'%99999999d' % 1", "'a' * 10**9", "[0] * 10**9", "(0,) * 99", "b'\\xff'", "slice(0)",
     "range(10**12)", "range(0, 9, 0)", "{}", "set()", "lambda: 0", "int('9' * 5000)", "round(float('nan'))", "n << 99",
-    "int(1e400)", "1" + "0" * 400, "round(5, -10**9)", "x.shape[-10**11:]", "x.shape[:10**9]", "x[::0]", "n[::0]", "'{:>99999999}'.format(1)", "f'{n:99999999}'", "'\\ud800'", "chr(0x110000)", "max()", "min([])",
+    "int(1e400)", f"1{'0' * 400}", "round(5, -10**9)", "x.shape[-10**11:]", "x.shape[:10**9]", "x[::0]", "n[::0]",
+    "'{:>99999999}'.format(1)", "f'{n:99999999}'", "'\\ud800'", "chr(0x110000)", "max()", "min([])",
 )  # fmt: skip
 _LAYER_NAMES = (
     "Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d", "MaxPool2d", "AvgPool1d", "AdaptiveAvgPool2d",
@@ -288,7 +291,9 @@ class _Shapes:
         if chance < 0.3:
             return self.random.choice(_PATTERNS)
         if chance < 0.4:
-            return f"[{', '.join(self.argument() for _ in range(self.random.randint(0, 3)))}]" if self.depth < 3 else "x"
+            return (
+                f"[{', '.join(self.argument() for _ in range(self.random.randint(0, 3)))}]" if self.depth < 3 else "x"
+            )
         return self.random.choice(ODD)
 
     def arguments(self, words: Sequence[str]) -> str:
@@ -351,7 +356,9 @@ def growth(random: Random) -> str:
 
 
 def _doubling(random: Random) -> str:
-    start = random.choice(("[0]", "(0,)", "'ab'", "[nn.Linear(1, 1)]", "{'a': 0}", "b'ab'", "torch.ones(1)", "2", "[[]]"))
+    start = random.choice(
+        ("[0]", "(0,)", "'ab'", "[nn.Linear(1, 1)]", "{'a': 0}", "b'ab'", "torch.ones(1)", "2", "[[]]")
+    )
     change = random.choice(
         ("x + x", "x * 2", "[x, x]", "(x, x)", "{'a': x, 'b': x}", "f'{x}{x}'", "[*x, *x]", "nn.Sequential(x, x)",
          "x * x", "x if flag else [x]", "torch.cat([x, x])", "lambda y=x: [x, y]", "list(x) + list(x)", "[x] * 24",
@@ -416,13 +423,12 @@ def _chain(random: Random) -> str:
             "x = " + "lambda: " * min(count, 90) + "x",
             "\n".join(f"{'    ' * level}if x{level}:" for level in range(90)) + "\n" + "    " * 90 + "y = 1",
             "\n".join(f"if x{index}: y = [y, {index}]\nelse: y = (y,)" for index in range(count)),
-            "\n".join(f"def f{index}(x): return f{index + 1}(x), f{index + 1}(x)" for index in range(count)) + "\nf0(1)",
+            "\n".join(f"def f{i}(x): return f{i + 1}(x), f{i + 1}(x)" for i in range(count)) + "\nf0(1)",
             "\n".join(f"class C{index}(C{index - 1}): a = C{index - 1}" for index in range(1, count)),
             "\n".join(f"x{index} = x{index - 1} or flag" for index in range(1, count)),
             "def f(" + ", ".join(f"a{index}=f" for index in range(count)) + "): return f(*locals())\nf()",
             "nn.Sequential(" + "nn.Linear(1, 1), " * count + ")(x)",
-            "for a in x:\n" + "\n".join(f"{'    ' * level}for a in [a, x]:" for level in range(1, 18)) + "\n" + "    " * 18
-            + "x = a",
+            "\n".join(f"{'    ' * level}for a in [a, x]:" for level in range(18)) + "\n" + "    " * 18 + "x = a",
             "x = " + "[" * 40 + "y" + " for y in range(9)]" * 40,
             "with a:\n" + "".join(f"{'    ' * level}try:\n{'    ' * level}    x = {level}\n{'    ' * level}finally:\n"
                                   for level in range(1, 40)) + "    " * 40 + "y = x",

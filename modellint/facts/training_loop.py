@@ -52,6 +52,8 @@ class OptimizerRef:
     kind: str
     """`AdamW`; empty for a parameter of an uncalled function."""
     place: Span | None
+    fresh: bool = False
+    """Each round of the loop makes its own, in whatever function."""
 
 
 @record

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from typing import Any
 
 from modellint.config import UsageError
 
@@ -20,11 +22,11 @@ def executor(address: str) -> Iterator[Executor]:
     if kind != "dask" or not colon or not place:
         raise UsageError(f"--executor {address}: expected dask:ADDRESS, as in dask:127.0.0.1:8786")
     try:
-        from distributed import Client
+        distributed: Any = importlib.import_module("distributed")
     except ImportError:
         raise UsageError("--executor dask needs distributed (pip install modellint[dask])") from None
     try:
-        client = Client(place, timeout="10s", set_as_default=False)
+        client = distributed.Client(place, timeout="10s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(f"--executor {address}: no scheduler answers ({type(error).__name__})") from None
     with client:

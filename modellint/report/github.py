@@ -32,7 +32,12 @@ def step_summary(report: LintReport) -> str:
     if report.findings:
         rows += ["| place | level | rule | finding |", "|---|---|---|---|"]
     for finding in report.findings:
-        cells = (f"`{visible(str(finding.span))}`", finding.level.value, finding.rule, visible(finding.message))
+        cells = (
+            f"`{_quoted(visible(str(finding.span)))}`",
+            finding.level.value,
+            finding.rule,
+            visible(finding.message),
+        )
         rows.append(f"| {' | '.join(map(_cell, cells))} |")
     return "".join(f"{row}\n" for row in rows)
 
@@ -66,7 +71,7 @@ def _command(finding: Finding) -> str:
 def _place(note: Note) -> str:
     """`1st use models/twin.py:9: output of Linear(32, 64)`."""
     head, colon, rest = note.label.partition(": ")
-    place = f"{note.span.path}:{note.span.line}"
+    place = f"{visible(note.span.path)}:{note.span.line}"
     return f"{head} {place}{colon}{rest}".strip() if colon or not head else f"{head} ({place})"
 
 
@@ -91,6 +96,11 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _quoted(text: str) -> str:
+    """Text between backticks, which nothing in it ends."""
+    return text.replace("`", "'")
 
 
 def _cell(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modellint.finding import Fix, FlowStep
+from modellint.report.cells import visible
 
 
 def counted(number: int, noun: str) -> str:
@@ -24,7 +25,7 @@ def numbered(label: str, order: int | None) -> str:
 
 def fix_text(fix: Fix) -> str:
     """`unsafe, 1 edit in train.py (validation numbers will change)`."""
-    files = joined(list(dict.fromkeys(edit.span.path for edit in fix.edits)))
+    files = joined(list(dict.fromkeys(visible(edit.span.path) for edit in fix.edits)))
     edits = f"{counted(len(fix.edits), 'edit')} in {files}" if fix.edits else fix.title
     safety = {"display": "shown only"}.get(fix.safety.value, fix.safety.value)
     return f"{safety}, {edits} ({fix.reason})" if fix.reason else f"{safety}, {edits}"

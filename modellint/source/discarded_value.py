@@ -19,9 +19,12 @@ def _ends_a_cell(site: Site) -> bool:
     lines = site.file.text.lines
     if not any(line.startswith(_CELLS) for line in lines):
         return False
-    following = (line for line in lines[site.node.end_lineno :] if line.strip())  # type: ignore[attr-defined]
-    line = next(following, "# %%")
-    return line.startswith(_CELLS)
+    for line in lines[site.node.end_lineno :]:  # type: ignore[attr-defined]
+        if line.startswith(_CELLS):
+            return True
+        if line.strip() and not line.lstrip().startswith("#"):
+            return False
+    return True
 
 
 def read(places: Places) -> Iterator[DiscardedValue]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from modellint.facts.gradient_leak import GradientLeak
 from modellint.facts.training_loop import EventKind
+from modellint.source.forward_order import in_order
 from modellint.source.gradient_paths import GradientPaths, held, own_parts
 from modellint.source.interpreter.reach import DETACH, NO_GRAD, BackwardNote, SetupNote
 from modellint.source.interpreter.records import EventRecord, LoopRecord
@@ -93,7 +94,7 @@ def _judge(
             cut.how in (DETACH, NO_GRAD) and any(own_parts(record.model) & others for record in cut.forwards)
             for cut in own.reach.cuts
         )
-        record = next((r for r in note.forwards if own_parts(r.model) & held(setup)), None)
+        record = next((r for r in in_order(note.forwards) if own_parts(r.model) & held(setup)), None)
         if record is None or not (through or kept_out) or any(r.needs_gradient for r in note.forwards):
             continue
         return GradientLeak(

@@ -23,15 +23,15 @@ _SKIPPED_FOLDERS = frozenset({
 def project_root(folder: Path) -> Path:
     """The folder where the project of a file starts: the nearest one with a marker, else the top of its package."""
     for candidate in (folder, *folder.parents):
-        if any((candidate / marker).exists() for marker in _MARKERS):
+        if any(os.path.exists(f"{candidate}/{marker}") for marker in _MARKERS):
             return candidate
     top = folder
-    while (top / "__init__.py").exists() and top.parent != top:
+    while os.path.exists(top / "__init__.py") and top.parent != top:
         top = top.parent
     if top.name == "src":
         return top.parent
     # No marker: a script in `scripts/` beside a `src/` belongs with it.
-    return next((parent for parent in (top, *list(top.parents)[:1]) if (parent / "src").is_dir()), top)
+    return next((parent for parent in (top, *list(top.parents)[:1]) if os.path.isdir(parent / "src")), top)
 
 
 def init_file(path: Path) -> Path | None:
@@ -54,11 +54,11 @@ class Layout:
         """What a module name stands for, given as a path without `.py`: `file`, `folder`, or nothing."""
         known = self._kinds.get(base)
         if known is None:
-            if _reachable(base / "__init__.py") and not _leads_out(base):
+            if _reachable(base / "__init__.py") and not leads_out(base):
                 known = "folder"
             elif _reachable(base.parent / f"{base.name}.py"):
                 known = "file"
-            elif base.is_dir() and not _leads_out(base) and any(base.glob("*.py")):
+            elif os.path.isdir(base) and not leads_out(base) and any(base.glob("*.py")):
                 known = "folder"
             else:
                 known = ""
@@ -125,7 +125,7 @@ class Layout:
                                 marks.append(Path(entry.path))
                             if entry.is_dir(follow_symlinks=False):
                                 inner = Path(entry.path)
-                                if entry.name not in _SKIPPED_FOLDERS and not (inner / "pyvenv.cfg").exists():
+                                if entry.name not in _SKIPPED_FOLDERS and not os.path.exists(inner / "pyvenv.cfg"):
                                     stack.append(inner)
                             # A pipe that is called x.py would be waited for, for ever.
                             elif entry.name.endswith(".py") and entry.is_file(follow_symlinks=False):
@@ -148,9 +148,13 @@ class Layout:
 
 
 def _reachable(file: Path) -> bool:
-    return file.is_file() and not _leads_out(file)
+    return os.path.isfile(file) and not leads_out(file)  # Path.is_file raises for a name that is too long
 
 
-def _leads_out(path: Path) -> bool:
+def leads_out(path: Path) -> bool:
     """Whether a path is a link to somewhere outside of the project: what lies there is nobody's to read."""
-    return path.is_symlink() and not path.resolve().is_relative_to(project_root(path.parent).resolve())
+    return os.path.islink(path) and not _real(path).is_relative_to(_real(project_root(path.parent)))
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve raises for a link to itself

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from modellint.facts.loss_use import Expects, LossUse, OutputKind, Step
+from modellint.source.forward_order import in_order
 from modellint.source.interpreter.records import LossRecord
 from modellint.source.interpreter.values import Tensor, Trail
 from modellint.source.loss_options import options_of
@@ -42,7 +43,7 @@ def _use(places: Places, record: LossRecord, logged: set[object]) -> LossUse:
     tensor = value if isinstance(value, Tensor) else Tensor()
     model = None
     if tensor.model is not None:
-        text = next((f.text for f in tensor.forwards if f.model is tensor.model), tensor.model.name)
+        text = next((f.text for f in in_order(tensor.forwards) if f.model is tensor.model), tensor.model.name)
         model = places.model(tensor.model, text)
     kind = tensor.kind
     short = record.name.rpartition(".")[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from modellint.source.tree import children, statements, walk
@@ -89,22 +88,6 @@ class Outline:
                     stack.extend(children(node))
             self._bound = frozenset(found)
         return self._bound
-
-    def outside_effects(self) -> Iterator[tuple[str, str | None]]:
-        """The names whose objects the top level may change, with the function of them that it calls as a decorator.
-
-        `@register_model` gives (`register_model`, None), `@MODELS.register` and `MODELS["tiny"] = Tiny` give `MODELS`.
-        """
-        for node in self._tree.body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                for decorator in node.decorator_list:
-                    yield _root(decorator)
-            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-                yield _root(node.value)
-            elif isinstance(node, ast.Assign | ast.AugAssign):
-                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                    if isinstance(target, ast.Subscript | ast.Attribute):
-                        yield _root(target.value)[0], "="
 
     def harmless(self, name: str) -> bool:
         """Whether calling a function of the file changes no object of the file's top level, as far as it shows."""

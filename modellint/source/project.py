@@ -19,8 +19,8 @@ from modellint.source.survey import Asked, Contents, Survey, nearest_first
 from modellint.source.text import SourceText, read_text
 from modellint.source.torch_version import declared, from_text
 
-_EFFECT = re.compile(rb"^(?:@|\w[\w.]*[ \t]*[(\[])", re.MULTILINE)
-"""A line of the top level that may change an object of another file: a decorator, a call, an item."""
+_PASSED_ON = 5
+"""Through so many files a name is followed that each imports from the next."""
 _BEFORE = re.compile(rb"[ \t]*(?:(?:(?:async[ \t]+)?def|class|for)[ \t]+|[\w \t,()*]*)$")
 _AFTER = re.compile(rb"[\w \t,()*]*(?::[^=\n]*)?=(?!=)|[ \t]*(?:\(|:|in\b)")
 
@@ -164,7 +164,7 @@ class Project:
         return known
 
     def exports(self, path: Path, name: str) -> bool:
-        """Whether `from path import *` binds a name."""
+        """Whether `from path import *` may bind a name, as far as its text says."""
         key = (path, name)
         if key not in self._exports:
             before, self.asked = self.asked, Asked()
@@ -180,10 +180,8 @@ class Project:
         waiting, seen = [path], {path}
         while waiting:
             source = waiting.pop()
-            if self._may_bind(source, name):
-                outline = self.outline(source)
-                if outline is not None and name in outline.bound:
-                    return True
+            if self.may_bind(source, name):
+                return True
             for inner in self._stars(source):
                 if inner not in seen:
                     seen.add(inner)
@@ -201,13 +199,14 @@ class Project:
             known = self._star_files[source] = tuple(path for path in inner if path is not None)
         return known
 
-    def _may_bind(self, source: Path, name: str) -> bool:
-        """Whether a file has a statement that may bind a name: only then it is worth parsing."""
+    def may_bind(self, source: Path, name: str) -> bool:
+        """Whether a file has a statement that may bind a name."""
         data = self.contents.read(source)
         spelled = name.encode()
         at = data.find(spelled)
         if at < 0:
             return False
+        self.asked.files.add(source)
         if any(item.bound == name for item in self.survey.imported(source)):
             return True
         while at >= 0:
@@ -232,23 +231,40 @@ class Project:
         return found
 
     def _has_effects(self, source: Path) -> bool:
-        if _EFFECT.search(self.contents.read(source)) is None:
+        effects = self.survey.outside_effects(source)
+        if not effects:
             return False
-        outline = self.outline(source)
-        if outline is None:
-            return False
-        imported = {item.bound: item for item in outline.imported}
-        for root, attribute in outline.outside_effects():
+        imported = {item.bound: item for item in self.survey.imported(source)}
+        for root, only_called in effects:
             item = imported.get(root)
             target = self.find(source, item.module, item.level) if item is not None else None
             if item is None or target is None:
                 continue
-            if attribute is None and item.name is not None and target.suffix == ".py":
-                defining = self.outline(target)
-                if defining is not None and defining.harmless(item.name):
-                    continue
+            if only_called and item.name is not None and self._harmless(target, item.name):
+                continue
             return True
         return False
+
+    def _harmless(self, target: Path, name: str) -> bool:
+        """Whether calling a function of a file changes no object of the file's top level, as far as it shows."""
+        for _ in range(_PASSED_ON):
+            source = init_file(target)
+            if source is None:
+                return False
+            self.asked.files.add(source)
+            item = next((item for item in self.survey.imported(source) if item.bound == name), None)
+            if item is None or item.name is None:
+                break
+            found = self.find(source, item.module, item.level)
+            if found is None:
+                break
+            target, name = found, item.name
+        source = init_file(target)
+        key = (source, name)
+        if source is not None and key not in self.survey.harmless:
+            outline = self.outline(source)
+            self.survey.harmless[key] = outline is not None and outline.harmless(name)
+        return self.survey.harmless.get(key, False)
 
     # ---------------------------------------------------------------- the whole project
 
@@ -298,9 +314,13 @@ class Project:
         self.asked.words.add(name)
 
     def files_saying(self, home: Path, text: str) -> Iterator[tuple[Path, bytes]]:
-        """The files in the project of `home` that have a text in them, with their contents, the nearest first."""
+        """The files in the project of `home` that have a dotted name (`torch.save`, `.norm`), nearest first.
+
+        Each comes with its content.
+        """
         spelled = text.encode()
-        for path in nearest_first(home, {home, *self.layout.python_files(project_root(home.parent))}):
+        word = text.rpartition(".")[2]
+        for path in nearest_first(home, {home, *self.survey.files_with(project_root(home.parent), word)}):
             data = self.contents.read(path)
             if spelled in data:
                 self.asked.files.add(path)

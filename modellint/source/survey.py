@@ -6,6 +6,7 @@ looked at, and the words for which all the others were searched in vain.
 
 from __future__ import annotations
 
+import os
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from modellint.source.layout import Layout, project_root
 from modellint.source.outline import Imported
-from modellint.source.text import mentions_torch
+from modellint.source.text import mentions_torch, read_bytes
 
 _LARGE = 5_000_000
 """Files with more bytes are data: nobody looks for reads of an attribute in them."""
@@ -23,6 +24,12 @@ _WORD = re.compile(rb"[.\"']\s*([A-Za-z_]\w*)")
 _FROM = re.compile(rb"(?:.*[;:])?[ \t]*from[ \t]+(\.*[ \t]*[\w.]*)[ \t]+$")
 _PLAIN = re.compile(rb"(?:.*[;:])?[ \t]*$")
 _NAMES = re.compile(rb"[ \t]*(\([^)]*\)|(?:[^\n\\;]|\\\r?\n)*)")
+_EFFECT = re.compile(
+    rb"^(?:@[ \t]*([A-Za-z_]\w*)|([A-Za-z_]\w*)(?=[\w.]*\()"
+    rb"|([A-Za-z_]\w*)(?=[\w.]*(?:\[[^\]\n]*\]|\.\w+)[ \t]*[-+*/|&]?=(?!=)))([.\[(]?)",
+    re.MULTILINE,
+)
+"""A line of the top level that may change an object of another file: a decorator, a call, an item or attribute."""
 _COMMENT = re.compile(rb"#[^\n]*")
 
 
@@ -63,7 +70,7 @@ class Contents:
         if known is not None:
             return known
         try:
-            return path.read_bytes()
+            return read_bytes(path)
         except OSError:
             self.unreadable.add(path)
             return b""
@@ -76,6 +83,9 @@ class Survey:
         self.contents = contents
         self.layout = layout
         self._imported: dict[Path, tuple[Imported, ...]] = {}
+        self.harmless: dict[tuple[Path | None, str], bool] = {}
+        """Of functions: whether calling them at the top level changes nothing in their own file."""
+        self._effects: dict[Path, tuple[tuple[str, bool], ...]] = {}
         self._imports: dict[Path, frozenset[Path]] = {}
         self._importing: dict[Path, dict[Path, list[Path]]] = {}
         self._groups: dict[Path, dict[Path, int]] = {}
@@ -143,9 +153,24 @@ class Survey:
                 found.add(base)
                 if name is not None and base.suffix != ".py":
                     member = base / f"{name}.py"
-                    found.add(member if member.is_file() else base / name / "__init__.py")
+                    found.add(member if os.path.isfile(member) else base / name / "__init__.py")
             known = frozenset(p if p.suffix == ".py" else p / "__init__.py" for p in found)
             self._imports[path] = known
+        return known
+
+    def outside_effects(self, path: Path) -> tuple[tuple[str, bool], ...]:
+        """The names whose objects the top level of a file may change; whether all it does is to call them.
+
+        `@register_model` gives (`register_model`, True), `@MODELS.register` and `MODELS["tiny"] = Tiny` give
+        (`MODELS`, False). Read from the text: at worst a line of a docstring too many.
+        """
+        known = self._effects.get(path)
+        if known is None:
+            found = {
+                ((decorator or called or stored).decode("ascii"), behind in (b"", b"(") and not stored)
+                for decorator, called, stored, behind in _EFFECT.findall(self.contents.read(path))
+            }
+            known = self._effects[path] = tuple(sorted(found))
         return known
 
     def importing(self, root: Path) -> dict[Path, list[Path]]:

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import ast
 import codecs
+import errno
+import io
+import os
 import re
+import stat
 import warnings
 from dataclasses import field
 from pathlib import Path
@@ -30,6 +34,12 @@ _FRAMEWORK = re.compile(
     rb"|sentence_transformers|segmentation_models_pytorch|gpytorch|botorch|pyro|e3nn|dgl|apex|flair|allennlp|fairseq"
     rb"|espnet2?|speechbrain|stable_baselines3|ultralytics|bitsandbytes|xformers|open_clip)\b"
 )
+
+_LONGEST = 10_000_000
+"""Bytes of one file. Python needs up to a hundred times as much memory for the tree."""
+_DENSEST = 1_500_000
+"""Signs of syntax in one file: with as many the tree takes one or two GB."""
+_NO_SIGNS = bytes(range(128, 256)) + b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ \t\r"
 
 _TOO_DEEP = ("too many nested", "nested too deeply", "too many levels", "too complex")
 
@@ -73,20 +83,25 @@ class SourceText:
         return Span(self.path, line, column, *self._place(end_line, end_column))
 
     def segment(self, node: ast.AST) -> str:
-        """The source of a node; its whitespace is collapsed when it covers several lines."""
+        """The source of a node; its whitespace is collapsed, without comments, when it covers several lines."""
         known = self.segments.get(node)
         if known is None:
             known = self.segments[node] = self._segment(node)
         return known
 
     def _segment(self, node: ast.AST) -> str:
+        number: int = node.lineno  # type: ignore[attr-defined]
+        if number == node.end_lineno and 0 < number <= len(self.lines):  # type: ignore[attr-defined]
+            line = self.lines[number - 1]
+            if line.isascii():
+                return line[node.col_offset : node.end_col_offset]  # type: ignore[attr-defined]
         span = self.span(node)
         if span.line == span.end_line:
             return self.lines[span.line - 1][span.column - 1 : span.end_column - 1]
         first = self.lines[span.line - 1][span.column - 1 :]
         middle = self.lines[span.line : span.end_line - 1]
         last = self.lines[span.end_line - 1][: span.end_column - 1]
-        return _WHITESPACE.sub(" ", "\n".join([first, *middle, last])).strip()
+        return _WHITESPACE.sub(" ", _without_comments("\n".join([first, *middle, last]))).strip()
 
     def _place(self, line: int, offset: int) -> tuple[int, int]:
         """1-based line and code-point column of a line and UTF-8 offset of `ast`."""
@@ -98,13 +113,50 @@ class SourceText:
         return line, len(text.encode("utf-8")[:offset].decode("utf-8", "ignore")) + 1
 
 
+def _without_comments(code: str) -> str:
+    """A piece of code of several lines, which would become part of a comment once they are one line."""
+    if "#" not in code:
+        return code
+    import tokenize  # late: few pieces need it
+
+    lines = f"({code}\n)".split("\n")
+    try:
+        for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                lines[row - 1] = lines[row - 1][:column]
+    except (tokenize.TokenError, SyntaxError):
+        return code
+    return "\n".join(lines[:-1])[1:]
+
+
 def read_text(path: Path, shown: str) -> SourceText | BadInput:
     """Read and parse one file; what Python would refuse comes back as BadInput."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         return unreadable(shown, error)
     return parse_bytes(data, path, shown)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file, as many as a program can have and one more. Raises OSError."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")  # of a pipe or a device no end is in sight
+    if status.st_size <= _LONGEST:
+        return path.read_bytes()
+    with path.open("rb") as file:
+        return file.read(_LONGEST + 1)
+
+
+def _too_large(data: bytes) -> str | None:
+    """What is too much of a file, if something is."""
+    if len(data) > _LONGEST:
+        return f"longer than {_LONGEST // 1_000_000} MB; it is not read"
+    if len(data) > _DENSEST and (signs := len(data.translate(None, _NO_SIGNS))) > _DENSEST:
+        return f"{signs:,} operators, brackets and lines, more than {_DENSEST:,}; it is not read"
+    return None
 
 
 def unreadable(shown: str, error: OSError) -> BadInput:
@@ -115,6 +167,9 @@ def unreadable(shown: str, error: OSError) -> BadInput:
 
 def parse_bytes(data: bytes, path: Path, shown: str) -> SourceText | BadInput:
     """Decode and parse the content of one file, or of the standard input."""
+    excess = _too_large(data)
+    if excess is not None:
+        return BadInput("unreadable-file", excess, Span(shown, 1, 1, 1, 1))
     decoded = _decode(data, shown)
     if isinstance(decoded, BadInput):
         return decoded
@@ -144,6 +199,8 @@ def parse_bytes(data: bytes, path: Path, shown: str) -> SourceText | BadInput:
 
 def lenient_lines(data: bytes) -> list[str]:
     """The lines of a file for showing them, whatever is wrong with it."""
+    if len(data) > _LONGEST:
+        return []
     decoded = _decode(data, "")
     if isinstance(decoded, BadInput):
         return _NEWLINE.split(data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint.facts.loss_use import Expects, OutputKind
 from modellint.facts.threshold_use import ThresholdUse
+from modellint.source.forward_order import in_order
 from modellint.source.interpreter.records import LossRecord
 from modellint.source.interpreter.values import Tensor
 from modellint.source.places import Places
@@ -33,7 +34,7 @@ def read(places: Places) -> Iterator[ThresholdUse]:
         if used is None:
             continue
         short = used.name.rpartition(".")[2]
-        text = next((f.text for f in value.forwards if f.model is value.model), value.model.name)
+        text = next((f.text for f in in_order(value.forwards) if f.model is value.model), value.model.name)
         yield ThresholdUse(
             place=places.span(record.site),
             text=record.site.file.text.segment(record.site.node),

@@ -7,6 +7,7 @@ minor versions. Nothing is executed: a requirement computed in setup.py is not s
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -143,7 +144,7 @@ def _toml(path: Path) -> dict[str, Any]:
 def _text(path: Path) -> str:
     """The text of a file; empty when it is none, is no ordinary file, or is no requirements file by its size."""
     try:
-        if not path.is_file() or path.stat().st_size > _SIZE_LIMIT:
+        if not os.path.isfile(path) or path.stat().st_size > _SIZE_LIMIT:
             return ""
         return path.read_text("utf-8", "replace")
     except OSError:

@@ -129,12 +129,13 @@ def _fact(places: Places, record: LoopRecord, ways: list[Path], complete: bool, 
             outside.extend(event for event in path.events if event.kind is EventKind.ZERO_GRAD)
         outer = outer.parent
     held = list(optimizers.values())
+    fresh = _made_anew(record)
     below = {o.key: (layer_keys(o.modules), o) for o in held}
     return TrainingLoop(
         place=places.span(record.site),
         passes=tuple(dict.fromkeys(_pass(places, path.events, below) for path in ways)),
         complete=complete,
-        optimizers=tuple(reference(places, o) for o in held),
+        optimizers=tuple(replace(reference(places, o), fresh=o.key in fresh) for o in held),
         cleared_outside=tuple(dict.fromkeys(_event(places, event, below) for event in outside)),
         framework=record.framework,
         start=schedule_start(places, record, held),
@@ -142,6 +143,17 @@ def _fact(places: Places, record: LoopRecord, ways: list[Path], complete: bool, 
         scalers=_scalers(places, ways, below),
         accumulations=accumulations(places, ways, held, lambda e: _event(places, e, below)),
     )
+
+
+def _made_anew(record: LoopRecord) -> set[int]:
+    """The optimizers that were made in a round and are gone in the next one."""
+    rounds: dict[int, set[int]] = {}
+    for number, items in enumerate(record.rounds):
+        for path in paths(items)[0]:
+            for event in path.events:
+                for optimizer in event.optimizers:
+                    rounds.setdefault(optimizer.key, set()).add(number)
+    return {key for key, seen in rounds.items() if len(seen) == 1 and key > record.first_key}
 
 
 def reference(places: Places, optimizer: OptimizerValue) -> OptimizerRef:

@@ -1,6 +1,6 @@
 """What modellint costs beside the parse and beside other tools: rounds of paired runs, medians and ratios.
 
-    python tests/benchmarks/cost.py [--rounds N] [--tools BIN] [--only NAMES] [--limit SECONDS] [--each] DIRECTORY...
+    python tests/benchmarks/cost.py [--rounds N] [--tools BIN] [--only NAMES] [--cpu] [--each] DIRECTORY...
 
 The Python files and the project files of the directories are copied into a temporary folder first, so that nothing is
 written into what is measured, and several directories count as one tree (`--each` also measures each by itself). A
@@ -16,6 +16,7 @@ with the smallest and the largest ratio in brackets.
 - Other tools are taken from `--tools` or else from the path, those that are installed. They run with one job where
   they have such an option.
 - Memory is the peak of the largest process, in MB.
+- On a machine that others use, `--cpu` counts the CPU seconds of all processes of a measure.
 
 The second table is the start-up, beside `python -c pass`.
 """
@@ -41,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARSE = """
 import ast, os, sys, time
 kind, paths = sys.argv[1], sys.argv[2:]
-start = time.perf_counter()
+start, cpu = time.perf_counter(), time.process_time()
 sources = []
 for path in paths:
     for folder, _, names in os.walk(path):
@@ -59,13 +60,13 @@ if kind != "reading":
     if kind == "largest":
         sources = [max(sources, key=len)]
     texts = [data.decode("utf-8", "replace") for data in sources]
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     for text in texts:
         try:
             parse(text)
         except Exception:
             pass
-print(time.perf_counter() - start)
+print(time.perf_counter() - start, time.process_time() - cpu)
 """
 """One file at a time, the tree of the last dropped: holding them all would cost memory and nothing in time."""
 
@@ -115,7 +116,7 @@ class Measure:
     command: Callable[[Sequence[str]], list[str]]
     """From the folders of the tree."""
     inside: bool = False
-    """The process prints how long it took."""
+    """The process prints how long it took, and its CPU seconds."""
     fine: Callable[[int], bool] = lambda code: code in (0, 1)
     before: Callable[[], None] = lambda: None
     runs: list[Run] = field(default_factory=list)
@@ -139,8 +140,9 @@ class Tree:
 class Bench:
     """The processes of one benchmark, in a temporary folder."""
 
-    def __init__(self, folder: Path, limit: float) -> None:
+    def __init__(self, folder: Path, limit: float, cpu: bool) -> None:
         self.folder = folder
+        self.cpu = cpu
         self._limit = limit
         self._environment = dict(os.environ)
         # A user's Python keeps what it compiled; tools that keep files do it in the temporary folder.
@@ -182,6 +184,8 @@ class Bench:
             if process.returncode not in (0, 1):
                 text += errors.read().decode("utf-8", "replace")
             unit = 2**20 if sys.platform == "darwin" else 2**10
+            if self.cpu:
+                seconds = usage.ru_utime + usage.ru_stime
             return Run(seconds, usage.ru_maxrss / unit, process.returncode, text)
 
     def measure(self, measure: Measure, folders: Sequence[str]) -> Run | None:
@@ -198,7 +202,7 @@ class Bench:
             measure.failure = f"failed with exit code {done.code}: {last[0][:60]}"
             return None
         if measure.inside:
-            done.seconds = float(done.output)
+            done.seconds = float(done.output.split()[self.cpu])
         measure.runs.append(done)
         return done
 
@@ -311,18 +315,20 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 def table(bench: Bench, tree: Tree, measures: Sequence[Measure], rounds: int) -> None:
     """Measure one tree in rounds and print its table."""
     ratios: dict[str, list[float]] = {measure.name: [] for measure in measures}
-    for _ in range(rounds):
+    for number in range(rounds):
         seconds: dict[str, float] = {}
         for measure in measures:
             done = bench.measure(measure, tree.folders)
             if done is not None:
                 seconds[measure.name] = done.seconds
+                print(f"round {number + 1}: {measure.name} {done.seconds:.2f}", file=sys.stderr, flush=True)
         for name, taken in seconds.items():
             if "libcst" in seconds:
                 ratios[name].append(taken / seconds["libcst"])
     print(f"\n{tree.name}: {tree.files:,} files, of which {tree.torch_files:,} mention torch ({tree.lines:,} lines)\n")
     print(
-        "| median of " + f"{rounds} round{'s' if rounds > 1 else ''} | seconds | times libcst | MB |\n|---|---|---|---|"
+        f"| median of {rounds} round{'s' if rounds > 1 else ''} | {'CPU ' * bench.cpu}seconds | times libcst | MB |\n"
+        "|---|---|---|---|"
     )
     for measure in measures:
         cells = [measure.failure or "not run", "", ""]
@@ -358,7 +364,7 @@ def start_up(bench: Bench, rounds: int) -> None:
                 raise SystemExit(f"{name}: {done.output if done is not None else 'too slow'}")
             if number:  # the first round fills the caches of the disk and of Python
                 times[name].append(done.seconds * 1000)
-    print(f"\n| start-up, median of {rounds} rounds | ms | times `python -c pass` |\n|---|---|---|")
+    print(f"\n| start-up, median of {rounds} rounds | {'CPU ' * bench.cpu}ms | times `python -c pass` |\n|---|---|---|")
     for name, taken in times.items():
         beside = [one / other for one, other in zip(taken, times["`python -c pass`"], strict=True)]
         print(f"| {name} | {spread(taken, 0)} | {spread(beside, 1)} |")
@@ -372,12 +378,13 @@ def main() -> None:
     parser.add_argument("--tools", metavar="BIN", help="the folder in which the other tools are installed")
     parser.add_argument("--only", metavar="NAMES", help="only these measures, with commas between (libcst stays)")
     parser.add_argument("--limit", type=float, default=600, metavar="SECONDS", help="the longest that a run may take")
+    parser.add_argument("--cpu", action="store_true", help="CPU seconds of all processes instead of the clock's")
     parser.add_argument("--each", action="store_true", help="also measure each directory by itself")
     parser.add_argument("--start-rounds", type=int, default=15, metavar="N", help="0 leaves the start-up out")
     options = parser.parse_args()
     only = {"libcst", *options.only.split(",")} if options.only else None
     with tempfile.TemporaryDirectory() as name:
-        bench = Bench(Path(name).resolve(), options.limit)
+        bench = Bench(Path(name).resolve(), options.limit, options.cpu)
         folders: list[Path] = []
         for directory in options.directories:
             folder = bench.folder / "trees" / directory.resolve().name

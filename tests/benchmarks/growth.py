@@ -264,15 +264,17 @@ def measure(folders: Mapping[int, Path], small: Path, rounds: int, limit: float)
                 slow.add(step)
             else:
                 runs[step].append(done)
-    cells, before = [], 0.0
+    cells: list[str] = []
+    before = first = 0.0
     for step in STEPS:
         if slow and step >= min(slow):
             cells.append(f"over {limit:.0f}")
             continue
         seconds = statistics.median(run[0] for run in runs[step])
         cells.append(f"{seconds:.2f} (x {seconds / before:.1f})" if before else f"{seconds:.2f}")
-        before = seconds
+        before, first = seconds, first or seconds
     peaks = [statistics.median(run[1] for run in runs[step]) for step in STEPS if runs[step] and step not in slow]
+    cells.append("" if slow else f"{before / first:.1f}")
     return " | ".join([*cells, f"{peaks[0]:.0f} to {peaks[-1]:.0f}" if peaks else ""])
 
 
@@ -289,7 +291,9 @@ def main() -> None:
             print(f"# {name}\n{text}")
         return
     only = options.only.split(",") if options.only else list(KINDS)
-    print("| CPU seconds (times half the size) | x 1 | x 2 | x 4 | x 8 | MB |\n|---|---|---|---|---|---|")
+    print(
+        "| CPU seconds (times half the size) | x 1 | x 2 | x 4 | x 8 | x 8 / x 1 | MB |\n|---|---|---|---|---|---|---|"
+    )
     for name in only:
         made = KINDS[name]
         with tempfile.TemporaryDirectory() as temporary:

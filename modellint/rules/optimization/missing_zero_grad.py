@@ -69,7 +69,7 @@ class MissingZeroGrad(Rule):
                 passes = [events for events in passes if not any(e.kind is EventKind.ZERO_GRAD for e in events)]
             elif any(_may_clear(event, optimizer.key) for events in passes for event in events):
                 continue
-            if _made_between(optimizer, loop.place, place):
+            if optimizer.fresh or _made_between(optimizer, loop.place, place):
                 continue  # a fresh optimizer in every pass: nothing is left over from the pass before
             pairs = (_backward_and_step(events, place, optimizer.key) for events in passes)
             first = next((pair for pair in pairs if pair is not None), None)

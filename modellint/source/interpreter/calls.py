@@ -56,6 +56,13 @@ from modellint.source.tree import children
 _WRAPPED_ITERATION = frozenset({"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.trange",
                                 "rich.progress.track",
                                 "tqdm.std.tqdm", "alive_progress.alive_it"})  # fmt: skip
+_OF_PYTHON = _WRAPPED_ITERATION | {
+    "functools.partial", "functools.partialmethod", "dict.fromkeys", "collections.OrderedDict",
+    "collections.defaultdict", "collections.namedtuple", "itertools.chain", "copy.deepcopy", "copy.copy", "sys.exit",
+    "os._exit", "dataclasses.field", "types.SimpleNamespace", "easydict.EasyDict", "argparse.Namespace",
+    "functools.wraps", "functools.lru_cache", "functools.cache", "functools.transparent", "typing.cast",
+}  # fmt: skip
+"""Names whose calls are told here."""
 _CONTEXT_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccontextmanager"})
 _PROPERTIES = frozenset({"property", "functools.cached_property", "torch.jit.unused"})
 
@@ -158,8 +165,10 @@ class Calls(PythonBuiltins):
         return [self.call(option, arguments, node) for option in options]
 
     def _external(self, name: str, call: CallArguments, node: ast.AST) -> Value:
-        if "." not in name and name in BUILTIN_NAMES:
+        if name in BUILTIN_NAMES:
             return self._call_builtin(name, call, node)
+        if name not in _OF_PYTHON:
+            return self.call_external(name, call, node)
         if name in _WRAPPED_ITERATION:
             if call.positional:
                 return call.positional[0] if name != "tqdm.trange" else self._range(call)
@@ -241,14 +250,15 @@ class Calls(PythonBuiltins):
     ) -> Value:
         """Run a function of the project with these arguments."""
         self.tick(2)
-        if (
-            len(self.frames) >= self.CALL_DEPTH
-            or sum(f.function is not None and f.function.node is function.node for f in self.frames) > 1
-        ):
+        body = function.node
+        running = 0
+        for frame in self.frames:
+            if frame.function is not None and frame.function.node is body:
+                running += 1
+        if len(self.frames) >= self.CALL_DEPTH or running > 1:
             self.not_followed(node, function.name, "the call chain is too deep or recursive")
             return self.unknown(node, "a call chain that is too deep", *call.values())
         note_handed(self, function, call, node)  # type: ignore[arg-type]
-        body = function.node
         for decorator in function.decorators:
             if isinstance(decorator, External) and decorator.name in _CONTEXT_MANAGERS:
                 return ContextFunction(function, receiver, call, Site(self.file, node))
@@ -284,7 +294,7 @@ class Calls(PythonBuiltins):
         frame = Frame(function.name, scope, self.mark(), self.undecided, function, module, Site(self.file, node))
         frame.loops = self.loops
         file, path, trace, loop_exits = self.file, self.path, self.trace, self.loop_exits
-        assumed = dict(self.assumed)
+        assumed = dict(self.assumed) if self.assumed else {}
         self.frames.append(frame)
         self.file = function.file
         self.trace = []
@@ -300,8 +310,9 @@ class Calls(PythonBuiltins):
                 trace.append(CallTrace(self.trace))
             self.frames.pop()
             self.file, self.path, self.trace, self.loop_exits = file, path, trace, loop_exits
-            for key in [key for key in self.assumed if key not in assumed]:
-                self.drop(self.assumed, key)
+            if self.assumed:
+                for key in [key for key in self.assumed if key not in assumed]:
+                    self.drop(self.assumed, key)
 
     def _result(self, frame: Frame, function: FunctionValue) -> Value:
         """Join the ways out of a function, state and value."""
@@ -331,23 +342,19 @@ class Calls(PythonBuiltins):
         self, function: FunctionValue, receiver: Value | None, call: CallArguments, node: ast.AST
     ) -> dict[str, Value]:
         arguments = function.node.args
-        names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
-        values = list(call.positional)
-        if receiver is not None:
-            values.insert(0, receiver)
-        bound: dict[str, Value] = {}
-        for name, value in zip(names, values, strict=False):
-            bound[name] = value
+        names, known = _parameter_names(arguments)
+        values = call.positional if receiver is None else [receiver, *call.positional]
+        bound: dict[str, Value] = dict(zip(names, values, strict=False))
         if arguments.vararg is not None:
             extra = tuple(values[len(names) :])
             bound[arguments.vararg.arg] = sequence("tuple", extra, not call.open, self.site(node))
-        keywords = dict(call.keywords)
-        known = {*names, *(a.arg for a in arguments.kwonlyargs)}
-        for name in list(keywords):
+        rest: dict[object, Value] = {}
+        for name, value in call.keywords.items():
             if name in known:
-                bound.setdefault(name, keywords.pop(name))
+                bound.setdefault(name, value)
+            else:
+                rest[name] = value
         if arguments.kwarg is not None:
-            rest: dict[object, Value] = dict(keywords.items())
             bound[arguments.kwarg.arg] = DictValue(Cells(rest), Cells({"complete": not call.open}), self.site(node))
         first_default = len(names) - len(function.defaults)
         for index, name in enumerate(names):
@@ -386,10 +393,7 @@ class Calls(PythonBuiltins):
         """The attributes of a dataclass or NamedTuple."""
         names: list[str] = []
         for base in reversed(cls.mro):
-            for statement in base.node.body:
-                target = statement.target if isinstance(statement, ast.AnnAssign) else None
-                if isinstance(target, ast.Name) and target.id not in names:
-                    names.append(target.id)
+            names.extend(name for name in _annotated_names(base.node) if name not in names)
         for index, name in enumerate(names):
             value = call.get(index, name)
             if value is None:
@@ -408,6 +412,8 @@ class Calls(PythonBuiltins):
 
     def get_attribute(self, value: Value, name: str, node: ast.AST) -> Value:
         """`value.name`."""
+        if type(value) is Unknown:
+            return value.child(name)
         if isinstance(value, ModuleValue):
             return self.module_attribute(value, name, node)
         if isinstance(value, External):
@@ -479,8 +485,6 @@ class Calls(PythonBuiltins):
                         return known
                     if decorator.name == "classmethod":
                         return BoundMethod(known, cls)
-            if known.owner is None and not isinstance(known.node, ast.Lambda) and known.node not in cls.node.body:
-                return BoundMethod(known, instance)
             return BoundMethod(known, instance)
         return known
 
@@ -537,7 +541,9 @@ class Calls(PythonBuiltins):
             if isinstance(index, Const):
                 self.put(target.items, index.value, value)
             else:
-                self.put(target.items, ("unknown key", id(node)), value)
+                self.put(
+                    target.items, ("unknown key", getattr(node, "lineno", 0), getattr(node, "col_offset", 0)), value
+                )
                 self.put(target.box, "complete", False)
             if isinstance(value, ClassValue | FunctionValue) and self.frame.function is not None:
                 self.put(target.box, "registry", True)  # other files may enter more
@@ -583,6 +589,26 @@ class Calls(PythonBuiltins):
 
 
 _DICT_METHODS = frozenset(dir(dict))
+
+
+def _annotated_names(node: ast.ClassDef) -> tuple[str, ...]:
+    """The names that the body of a class annotates, each once."""
+    known: tuple[str, ...] | None = getattr(node, "_modellint_annotated", None)
+    if known is None:
+        targets = [statement.target for statement in node.body if isinstance(statement, ast.AnnAssign)]
+        known = tuple(dict.fromkeys(target.id for target in targets if isinstance(target, ast.Name)))
+        node._modellint_annotated = known  # type: ignore[attr-defined]
+    return known
+
+
+def _parameter_names(arguments: ast.arguments) -> tuple[list[str], frozenset[str]]:
+    """The parameters that positions bind, in order, and all that keywords bind."""
+    known: tuple[list[str], frozenset[str]] | None = getattr(arguments, "_modellint_names", None)
+    if known is None:
+        names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+        known = names, frozenset({*names, *(a.arg for a in arguments.kwonlyargs)})
+        arguments._modellint_names = known  # type: ignore[attr-defined]
+    return known
 
 
 def _acts_on_itself(value: Value) -> bool:

@@ -44,6 +44,7 @@ _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
+_OF_IDENTITY = frozenset({ast.Is, ast.IsNot, ast.Eq, ast.NotEq})
 _ALWAYS_TRUE = (
     FunctionValue, ClassValue, BoundMethod, External, OptimizerValue, SchedulerValue, ScalerValue, PartialValue, Method,
     FileValue, ContextValue, DeviceValue,
@@ -134,8 +135,9 @@ class Conditions(Expressions):
         return outcome, key if len(node.ops) == 1 else None, positive
 
     def _compare_pair(self, op: ast.cmpop, left: Value, right: Value) -> tuple[bool | None, Key | None, bool]:
-        if isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq):
-            positive = isinstance(op, ast.Is | ast.Eq)
+        kind = type(op)
+        if kind in _OF_IDENTITY:
+            positive = kind is ast.Is or kind is ast.Eq
             if isinstance(right, Const) and right.value is None:
                 none = self._is_none(left)
                 if none is not None:
@@ -152,22 +154,22 @@ class Conditions(Expressions):
                 return None, ("equals", left, right.value), positive
             return None, None, positive
         if isinstance(left, Const) and isinstance(right, Const):
-            function = _COMPARE.get(type(op))
+            function = _COMPARE.get(kind)
             if function is not None:
                 try:
                     return bool(function(left.value, right.value)), None, True
                 except Exception:
                     return None, None, True
-        if isinstance(op, ast.In | ast.NotIn) and isinstance(left, Const):
+        if (kind is ast.In or kind is ast.NotIn) and isinstance(left, Const):
             keys = _constant_members(right)
             if keys is not None:
-                return (left.value in keys) is isinstance(op, ast.In), None, True
-        if isinstance(op, ast.In | ast.NotIn) and isinstance(right, SequenceValue) and right.complete:
+                return (left.value in keys) is (kind is ast.In), None, True
+        if (kind is ast.In or kind is ast.NotIn) and isinstance(right, SequenceValue) and right.complete:
             same = [_identity(left, item) for item in right.items]
             if True in same or all(outcome is False for outcome in same):
-                return (True in same) is isinstance(op, ast.In), None, True
+                return (True in same) is (kind is ast.In), None, True
         if isinstance(left, Unknown) and isinstance(right, Const) and isinstance(right.value, int | float):
-            name = type(op).__name__
+            name = kind.__name__
             return None, (name, left, right.value), True
         return None, None, True
 
@@ -213,11 +215,12 @@ class Conditions(Expressions):
     def condition(self, node: ast.AST) -> tuple[bool | None, Holds, Holds]:
         """Decide a test: its outcome if known, else what holds when it is true and when it is false."""
         self.tick()
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            decided, when_true, when_false = self.condition(node.operand)
+        kind = type(node)
+        if kind is ast.UnaryOp and type(node.op) is ast.Not:  # type: ignore[attr-defined]
+            decided, when_true, when_false = self.condition(node.operand)  # type: ignore[attr-defined]
             return (None if decided is None else not decided), when_false, when_true
-        if isinstance(node, ast.BoolOp):
-            return self._boolean_condition(node)
+        if kind is ast.BoolOp:
+            return self._boolean_condition(node)  # type: ignore[arg-type]
         if isinstance(node, ast.Compare):
             outcome, key, positive = self._compare_parts(node)
             if outcome is not None:
@@ -232,8 +235,6 @@ class Conditions(Expressions):
         outcome = self.truth(value)
         if outcome is not None:
             return outcome, (), ()
-        if isinstance(value, Choice):
-            return None, (), ()
         if isinstance(value, Unknown):
             key = ("truth", value)
             return None, ((key, True),), ((key, False),)

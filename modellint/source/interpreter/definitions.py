@@ -104,6 +104,7 @@ class Definitions(Imports):
         frame = self.frame
         outer = frame.scope
         scope = Scope({}, outer, self.file)
+        scope.of_class = True
         cls = self._class_value(node, bases, scope)
         frame.scope = scope
         try:

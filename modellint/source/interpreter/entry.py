@@ -42,6 +42,7 @@ from modellint.source.torch_api.layers import LAYERS
 from modellint.source.torch_api.losses import LOSSES
 from modellint.source.torch_api.names import canonical
 from modellint.source.torch_api.optimizers import OPTIMIZERS
+from modellint.source.tree import statements
 
 
 class Interpreter(Shapes, Gradients, StateDicts, Freezing, Weights, Flow, Clocks):
@@ -82,9 +83,11 @@ class Interpreter(Shapes, Gradients, StateDicts, Freezing, Weights, Flow, Clocks
         for function in file.functions:
             if function.owner is None:
                 entries.append((function.node, lambda f=function: self._enter(file, f, None)))  # type: ignore[misc]
-        left = self.LIBRARY_FLOOR + self.LIBRARY_STEPS * len(file.text.lines)
+        # Statements, not lines: comments and formatting must not decide what is entered.
+        left = self.LIBRARY_FLOOR + self.LIBRARY_STEPS * len(statements(file.text.tree))
         if file.in_test_suite:
             left //= 2  # tests enter the same code over and over
+        self._limit = self.total_steps + 2 * left
         for index, (node, enter) in enumerate(entries):
             if node in file.entered:
                 continue
@@ -99,10 +102,12 @@ class Interpreter(Shapes, Gradients, StateDicts, Freezing, Weights, Flow, Clocks
     SCRIPT_BUDGET = 60_000
     """Steps for the top level of a file, and for its main block."""
     LIBRARY_FLOOR = 6_000
-    LIBRARY_STEPS = 12
-    """Steps for functions and classes that nothing calls: a floor, and so many a line."""
+    LIBRARY_STEPS = 28
+    """Steps for functions and classes that nothing calls: a floor, and so many a statement."""
     LEAST_SHARE = 1_000
     _share = 0
+    _limit = 0
+    """Where a class stops: each of its methods has the share of the class, and there may be hundreds."""
     total_steps = 0
 
     def _bounded(self, file: SourceFile, node: ast.AST, budget: int, run: Callable[[], object]) -> None:
@@ -186,6 +191,8 @@ class Interpreter(Shapes, Gradients, StateDicts, Freezing, Weights, Flow, Clocks
         if cls.is_module and isinstance(forward, FunctionValue) and forward.node not in file.entered:
             self._enter(file, forward, receiver)
         for function in fresh:
+            if self.total_steps > self._limit:
+                break
             if function.node not in file.entered and function.name != "__init__":
                 decorated = any(isinstance(d, External) and d.name == "staticmethod" for d in function.decorators)
                 self._enter(file, function, None if decorated else receiver)

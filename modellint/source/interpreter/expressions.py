@@ -76,7 +76,7 @@ class CallArguments:
 
     def values(self) -> list[Value]:
         """All of them."""
-        return [*self.positional, *self.keywords.values()]
+        return [*self.positional, *self.keywords.values()] if self.keywords else self.positional[:]
 
     def get(self, position: int, name: str) -> Value | None:
         """The argument at a position or of that name."""
@@ -174,10 +174,17 @@ class Expressions(Machine):
 
     def eval(self, node: ast.AST) -> Value:
         """The value of an expression."""
-        self.steps += 1
-        if self.steps > self.budget:
+        self.steps = steps = self.steps + 1
+        if steps > self.budget:
             self.tick(0)
-        return self._evaluate[type(node)](node)
+        kind = type(node)
+        if kind is ast.Name:  # every second one
+            scope = self.frames[-1].scope
+            if scope.elsewhere is None:
+                value = scope.names.get(node.id)  # type: ignore[attr-defined]
+                if value is not None and type(value) is not LazyImport:
+                    return value
+        return self._evaluate[kind](node)
 
     # ---------------------------------------------------------------- atoms
 
@@ -502,7 +509,7 @@ class Expressions(Machine):
 
     def _call(self, node: ast.Call) -> Value:
         function_node = node.func
-        if isinstance(function_node, ast.Name) and function_node.id == "super":
+        if type(function_node) is ast.Name and function_node.id == "super":
             value = self._super(node)
             if value is not None:
                 return value
@@ -530,7 +537,7 @@ class Expressions(Machine):
         call = CallArguments(node)
         for argument in node.args:
             value = self.eval(argument)
-            if isinstance(argument, ast.Starred):
+            if type(argument) is ast.Starred:
                 exact, elements = self.iterate(value, argument)
                 if isinstance(value, Unknown):
                     call.open = True

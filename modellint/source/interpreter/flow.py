@@ -238,7 +238,7 @@ class Flow(LayerNotes):
     _compared: tuple[ast.cmpop, Value, Value] | None = None
 
     def _compare_pair(self, op: ast.cmpop, left: Value, right: Value) -> tuple[bool | None, Key | None, bool]:
-        if not isinstance(op, ast.Is | ast.IsNot) and (type(left) is Tensor or type(right) is Tensor):
+        if (type(left) is Tensor or type(right) is Tensor) and not isinstance(op, ast.Is | ast.IsNot):
             self._compared = (op, left, right)
         return super()._compare_pair(op, left, right)
 

@@ -47,6 +47,8 @@ class Imports(Loops):
         self.active: dict[SourceFile, None] = {}
         """The files that the current entry point has loaded, itself included."""
         self._loading: list[_Load] = []
+        self._searching: set[tuple[Path, str]] = set()
+        """Names that are being looked for: files may import all names of one another."""
         self._owners: dict[int, SourceFile] = {}
         """Whose global names a dict holds."""
 
@@ -152,12 +154,13 @@ class Imports(Loops):
                     top = alias.name.split(".")[0]
                     self._bind(top, External(top))
                 continue
-            # `import models` may stand there for what importing it does.
-            file = self.file_value(path, alias.name)
-            if isinstance(file, FileValue) and file.file is not None:
-                self.load(file.file)
+            if self.frame.scope is self.file.scope:
+                # `import models` may stand there for what importing it does.
+                file = self.file_value(path, alias.name)
+                if isinstance(file, FileValue) and file.file is not None:
+                    self.load(file.file)
             if alias.asname:
-                self._bind(alias.asname, file)
+                self._bind(alias.asname, self.file_value(path, alias.name))
             else:
                 top = alias.name.split(".")[0]
                 top_path = self.project.find(self.file.path, top, 0)
@@ -172,34 +175,34 @@ class Imports(Loops):
         if path is None:
             for alias in node.names:
                 if alias.name != "*":
-                    value = External(f"{dotted}.{alias.name}") if not node.level else Unknown("an import")
-                    self._bind(alias.asname or alias.name, value)
+                    outside = External(f"{dotted}.{alias.name}") if not node.level else Unknown("an import")
+                    self._bind(alias.asname or alias.name, outside)
             return None
         at_top = self.frame.scope is self.file.scope
-        if not at_top or self.project.registers(path):
+        if at_top and self.project.registers(path):
             source = self.file_value(path, dotted)
             if isinstance(source, FileValue) and source.file is not None:
                 self.load(source.file)
         for alias in node.names:
             if alias.name == "*":
                 self._import_star(path, dotted, at_top)
-            elif at_top:
-                self._import_lazily(path, dotted, alias)
             else:
-                self._bind(alias.asname or alias.name, self.import_member(self.file_value(path, dotted), alias.name))
+                value = self._lazily(path, dotted, alias.name, at_top)
+                self._bind(alias.asname or alias.name, value.value() if self.frame.scope.of_class else value)
         return None
 
-    def _import_lazily(self, path: Path, dotted: str, alias: ast.alias) -> None:
-        name = alias.name
-        if path.suffix != ".py":
-            member = self.project.member(path, name)
-            if member is not None and (member.suffix != ".py" or self.project.registers(member)):
-                file = self.file_value(member, name)
-                if isinstance(file, FileValue) and file.file is not None:
-                    self.load(file.file)
-        self._bind(
-            alias.asname or name, LazyImport(lambda: self.import_member(self.file_value(path, dotted), name))
-        )  # fmt: skip
+    def _lazily(self, path: Path, dotted: str, name: str, at_top: bool) -> LazyImport:
+        member = self.project.member(path, name) if path.suffix != ".py" else None
+        if member is None:
+            return LazyImport(lambda: self.import_member(self.file_value(path, dotted), name))
+        if at_top and (member.suffix != ".py" or self.project.registers(member)):
+            file = self.file_value(member, name)
+            if isinstance(file, FileValue) and file.file is not None:
+                self.load(file.file)
+        init = init_file(path)
+        if init is None or not self.project.may_bind(init, name):
+            return LazyImport(lambda: self.file_value(member, name))
+        return LazyImport(lambda: self.import_member(self.file_value(path, dotted), name))
 
     def _import_star(self, path: Path, dotted: str, at_top: bool) -> None:
         if at_top:
@@ -231,11 +234,7 @@ class Imports(Loops):
         if not isinstance(source, FileValue):
             return Unknown("an import from a file that cannot be read")
         if source.file is not None:
-            self.load(source.file)
-            value = source.file.scope.names.get(name)
-            if value is not None:
-                return value.value() if type(value) is LazyImport else value
-            value = self.from_stars(source.file, name)
+            value = self._global_of(source.file, name)
             if value is not None:
                 return value
             if source.file.path.name != "__init__.py":
@@ -246,13 +245,27 @@ class Imports(Loops):
         member = self.project.member(folder, name)
         return self.file_value(member, name) if member is not None else Unknown(f"an import of `{name}`")
 
+    def _global_of(self, file: SourceFile, name: str) -> Value | None:
+        """What a name stands for at the top level of a file."""
+        self.load(file)
+        value = file.scope.names.get(name)
+        if value is not None:
+            return value.value() if type(value) is LazyImport else value
+        return self.from_stars(file, name)
+
     def from_stars(self, file: SourceFile, name: str) -> Value | None:
         """A name that a file has through `from other import *`."""
         for path in reversed(file.stars):
-            if self.project.exports(path, name):
+            if (path, name) not in self._searching and self.project.exports(path, name):
                 source = self.file_value(path, name)
-                if isinstance(source, FileValue):
-                    return self.import_member(source, name)
+                if isinstance(source, FileValue) and source.file is not None:
+                    self._searching.add((path, name))
+                    try:
+                        value = self._global_of(source.file, name)
+                    finally:
+                        self._searching.discard((path, name))
+                    if value is not None:
+                        return value
         return None
 
 

@@ -17,16 +17,22 @@ from modellint.source.interpreter.values import (
 from modellint.source.tree import walk
 
 
-def _counters(node: ast.stmt) -> tuple[str, ...]:
-    """Names that a loop body adds to."""
-    known: tuple[str, ...] | None = getattr(node, "_modellint_counters", None)
+def _counters(node: ast.stmt) -> dict[str, bool]:
+    """Names that a loop body adds to, itself or in a function (`step = update(batch, step)`); True for the latter."""
+    known: dict[str, bool] | None = getattr(node, "_modellint_counters", None)
     if known is None:
-        found = {
-            part.target.id
-            for part in walk(node)
-            if isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name)
-        }
-        known = node._modellint_counters = tuple(sorted(found))  # type: ignore[attr-defined]
+        known = {}
+        for part in walk(node):
+            if isinstance(part, ast.AugAssign):
+                if isinstance(part.target, ast.Name):
+                    known[part.target.id] = False
+            elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Call):
+                given = {argument.id for argument in part.value.args if isinstance(argument, ast.Name)}
+                for target in part.targets if given else ():
+                    for inner in walk(target):
+                        if isinstance(inner, ast.Name) and inner.id in given:
+                            known.setdefault(inner.id, True)
+        node._modellint_counters = known  # type: ignore[attr-defined]
     return known
 
 
@@ -95,10 +101,11 @@ class Loops(Statements):
     ) -> str | None:
         parent = next((loop for loop in reversed(self.loops) if isinstance(loop, LoopRecord)), None)
         record = LoopRecord(self.site(node), [], parent, self.trace)
-        counters = () if exact else _counters(node)
+        counters = {} if exact else _counters(node)
         record.framework = self.framework()
         record.counted = counted
         record.path = self.path
+        record.first_key = self._keys
         if iterated is not None:
             self.note_iterated(record, iterated)
         outer_trace, outer_loops, path = self.trace, self.loops, self.path
@@ -141,11 +148,12 @@ class Loops(Statements):
                 self.records.loops.append(record)
         return end
 
-    def _widen(self, names: tuple[str, ...]) -> None:
+    def _widen(self, names: dict[str, bool]) -> None:
         """What a loop counts has another value in each round: no round may be judged by the first one's."""
         scope = self.frame.scope
-        for name in names:
-            if isinstance(scope.names.get(name), Const):
+        for name, elsewhere in names.items():
+            value = scope.names.get(name)
+            if isinstance(value, Const) and not (elsewhere and type(value.value) not in (int, float)):
                 self.put(scope.names, name, Unknown(f"`{name}` changes in the loop"))
 
     def _break(self, node: ast.Break) -> str | None:

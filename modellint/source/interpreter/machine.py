@@ -53,12 +53,14 @@ from modellint.source.interpreter.values import (
     Tensor,
     Unknown,
     Value,
+    _births,
     now,
     sequence,
 )
 from modellint.source.project import Project, SourceFile
 
 MISSING: Any = object()
+_tuple = tuple.__new__
 Changes = dict[tuple[int, object], tuple[dict[Any, Any], object, Any]]
 Mark = tuple[int, int]
 """A length of the journal and a moment."""
@@ -173,7 +175,7 @@ class Machine:
 
     def site(self, node: ast.AST) -> Site:
         """A node of the file that is being run."""
-        return Site(self.file, node)
+        return _tuple(Site, (self.file, node))
 
     def assumptions(self) -> Assumed:
         """What holds on the current path."""
@@ -207,12 +209,15 @@ class Machine:
 
     def take(self, mark: Mark) -> Changes:
         """Undo all writes since `mark` and hand them over; objects that were born since keep theirs."""
-        log = self.log
         start, moment = mark
+        written = self.log[start:]
         changes: Changes = {}
-        self.steps += len(log) - start
-        for index in range(len(log) - 1, start - 1, -1):
-            target, key, old = log[index]
+        if not written:
+            return changes
+        del self.log[start:]
+        self.steps += len(written)
+        written.reverse()
+        for target, key, old in written:
             if type(target) is Cells and target.born > moment:
                 continue
             cell = (id(target), key)
@@ -222,15 +227,15 @@ class Machine:
                 target.pop(key, None)
             else:
                 target[key] = old
-        del log[start:]
         # In the order of writing: the layers of a Sequential run in the order in which they are written back.
         return dict(reversed(changes.items())) if len(changes) > 1 else changes
 
     def snapshot(self, mark: Mark) -> Changes:
         """What was written since `mark`, left in place."""
         changes: Changes = {}
-        self.steps += len(self.log) - mark[0]
-        for target, key, _ in self.log[mark[0] :]:
+        written = self.log[mark[0] :]
+        self.steps += len(written)
+        for target, key, _ in written:
             cell = (id(target), key)
             if cell not in changes:
                 changes[cell] = (target, key, target.get(key, MISSING))
@@ -241,6 +246,9 @@ class Machine:
         if len(parts) == 1:
             for target, key, value in parts[0].values():
                 self._write(target, key, value)
+            return
+        if len(parts) == 2:
+            self._write_either(*parts)
             return
         cells: dict[tuple[int, object], tuple[dict[Any, Any], object]] = {}
         for part in parts:
@@ -256,6 +264,31 @@ class Machine:
                 target, key, MISSING if target is self.assumed and not _same(values) else self._join(key, values)
             )
 
+    def _write_either(self, one: Changes, other: Changes) -> None:
+        """Write the join of two ends: by far the most."""
+        for cell, (target, key, value) in one.items():
+            change = other.get(cell)
+            self._write_one_of(target, key, value, target.get(key, MISSING) if change is None else change[2])
+        count = len(one)
+        for cell, (target, key, value) in other.items():
+            if cell not in one:
+                count += 1
+                self._write_one_of(target, key, target.get(key, MISSING), value)
+        self.steps += 2 * count
+
+    def _write_one_of(self, target: dict[Any, Any], key: object, first: Any, second: Any) -> None:
+        """Write a value that is one of two; either may be missing."""
+        if first is not second:
+            if target is self.assumed:
+                first = first if _same((first, second)) else MISSING
+            else:
+                first = self._join(key, [first, second])
+        if first is MISSING:
+            self.drop(target, key)
+        else:
+            self.log.append((target, key, target.get(key, MISSING)))
+            target[key] = first
+
     def _write(self, target: dict[Any, Any], key: object, value: Any) -> None:
         if value is MISSING:
             self.drop(target, key)
@@ -268,7 +301,8 @@ class Machine:
         present = [value for value in values if value is not MISSING]
         first = present[0]
         if isinstance(first, Value):
-            return self.join(present)
+            alone = len(present) == 1 and type(first) is not Choice and type(first) is not LazyImport
+            return first if alone else self.join(present)
         if key == "modes":
             return frozenset().union(*present)
         if isinstance(first, FillRecord):
@@ -310,16 +344,17 @@ class Machine:
         Each run returns None when it falls through, else what ended it. The result is None when any arm falls
         through, else the way the first arm ended.
         """
-        branch = self.new_branch()
+        self._branch_ids += 1
+        branch = self._branch_ids
         path, trace = self.path, self.trace
         ends: list[Changes] = []
         alive: list[int] = []
-        outcomes: list[str | None] = []
         arms: list[tuple[list[Any], str | None]] = []
+        noted = False
         self.undecided += 1
         try:
             for index, run in enumerate(runs):
-                mark = self.mark()
+                mark = len(self.log), next(_births)
                 self.trace = []
                 if conditional:
                     self.path = (*path, (branch, index))
@@ -330,18 +365,19 @@ class Machine:
                     end = run()
                 finally:
                     arms.append((self.trace, end))
+                    if self.trace or end:
+                        noted = True
                     changes = self.take(mark)
                     self.path, self.trace = path, trace
-                outcomes.append(end)
                 if end is None:
                     alive.append(index)
                     ends.append(changes)
         finally:
             self.undecided -= 1
-            if any(items or end for items, end in arms):
+            if noted:
                 trace.append(Alternatives(arms, conditions, test))
         if not alive:
-            return outcomes[0] or "return"
+            return arms[0][1] or "return"
         if len(alive) == 1 and len(runs) > 1:
             # The other arms ended: all that follows in this function lies in this arm.
             if conditional:
@@ -374,12 +410,16 @@ class Machine:
             one, other = values
             if one is other:
                 return one
-            if (type(one) is Unknown or type(other) is Unknown) and Choice not in (type(one), type(other)):
+            kind, other_kind = type(one), type(other)
+            if (kind is Unknown or other_kind is Unknown) and kind is not Choice and other_kind is not Choice:
                 return Unknown("paths meet", *taints(values))
         options: list[Value] = []
         for value in values:
             for option in value.options if isinstance(value, Choice) else (value,):
-                if not any(option is known or _equal(option, known) for known in options):
+                for known in options:
+                    if option is known or _equal(option, known):
+                        break
+                else:
                     options.append(option)
         if len(options) == 1:
             return options[0]
@@ -421,14 +461,15 @@ _NO_LOSSES: frozenset[LossRecord] = frozenset()
 
 def _same(values: Sequence[Any]) -> bool:
     first = values[0]
-    return all(
-        value is first or (value is not MISSING and first is not MISSING and _equal(value, first)) for value in values
-    )
+    for value in values:
+        if value is not first and (value is MISSING or first is MISSING or not _equal(value, first)):
+            return False
+    return True
 
 
 def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, Const) and isinstance(b, Const):
-        return type(a.value) is type(b.value) and a.value == b.value
+    if type(a) is Const and type(b) is Const:
+        return type(a.value) is type(b.value) and bool(a.value == b.value)
     if isinstance(a, Value) or isinstance(b, Value):
         return a is b
     if type(a) is not type(b):
@@ -451,11 +492,11 @@ def taints(
         kind = type(value)
         if kind is Const:
             continue
-        if kind is Tensor or kind is Unknown or kind is LibraryObject:
+        if kind is Unknown or kind is Tensor or kind is LibraryObject:
             if value.forwards:  # type: ignore[attr-defined]
-                forwards |= value.forwards  # type: ignore[attr-defined]
+                forwards = forwards | value.forwards if forwards else value.forwards  # type: ignore[attr-defined]
             if value.losses:  # type: ignore[attr-defined]
-                losses |= value.losses  # type: ignore[attr-defined]
+                losses = losses | value.losses if losses else value.losses  # type: ignore[attr-defined]
         elif depth and (kind is SequenceValue or kind is Choice or kind is DictValue):
             if seen is None:
                 seen = {}

@@ -186,7 +186,10 @@ class Notes(Training):
         """A forward made in this function leaves it as its result."""
         if not isinstance(value, Tensor | Unknown | SequenceValue | DictValue):
             return
+        forwards, _ = taints((value,))
+        if not forwards:
+            return
         depth = sum(frame.function is not None for frame in self.frames)
-        for record in taints((value,))[0]:
+        for record in forwards:
             if len(record.functions) == depth:
                 record.signs.setdefault((SignKind.RETURNED, function.node), (record.site, function.name))

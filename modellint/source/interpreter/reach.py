@@ -73,8 +73,12 @@ def merged(parts: Sequence[Reach]) -> Reach:
     if not parts:
         return DATA
     first = parts[0]
-    if all(part is first for part in parts) and not first.leaf and first.indices is None:
-        return first
+    if not first.leaf and first.indices is None:
+        for part in parts:
+            if part is not first:
+                break
+        else:
+            return first
     live, cuts, stores = first.live, first.cuts, first.stores
     opened = False
     for part in parts:

@@ -22,6 +22,8 @@ from modellint.source.interpreter.values import (
     Value,
 )
 
+_DECIDING = frozenset({ast.FloorDiv, ast.BitAnd, ast.BitOr, ast.BitXor})
+
 
 class ReachOperators(ReachStores):
     """Follows operators."""
@@ -31,9 +33,9 @@ class ReachOperators(ReachStores):
         result = super().binary_operation(node, op, left, right)
         if isinstance(result, Tensor | Unknown):
             parts = [self.reach_of(left), self.reach_of(right)]
-            decides = isinstance(op, ast.FloorDiv | ast.BitAnd | ast.BitOr | ast.BitXor)
+            decides = type(op) in _DECIDING
             reach = self._cut(DECISION, [left, right], node) if decides else merged(parts)
-            if isinstance(op, ast.Add | ast.Sub) and reach.live and not reach.onto_data:
+            if reach.live and not reach.onto_data and isinstance(op, ast.Add | ast.Sub):
                 if any(part is DATA and not isinstance(v, Const) for part, v in zip(parts, (left, right), strict=True)):
                     reach = Reach(reach.live, reach.cuts, reach.open, reach.leaf, reach.stores, True)
             self._noted(result, reach, (left, right), node)

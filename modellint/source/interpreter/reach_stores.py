@@ -75,7 +75,7 @@ class ReachStores(ReachValues):
         return kept
 
     def _assign_statement(self, node: ast.Assign) -> str | None:
-        if isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Add) and len(node.targets) == 1:
+        if type(node.value) is ast.BinOp and type(node.value.op) is ast.Add and len(node.targets) == 1:
             _mark_sum(node, node.targets[0], node.value)
         return super()._assign_statement(node)
 

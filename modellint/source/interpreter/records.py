@@ -170,6 +170,8 @@ class LoopRecord:
     """The branches around it."""
     born: int = field(default_factory=now)
     """When it began."""
+    first_key: int = 0
+    """Objects with a higher key were made in it or after it."""
 
 
 @slotted

@@ -43,6 +43,10 @@ from modellint.source.tree import walk
 RETURN, BREAK, CONTINUE, RAISE = "return", "break", "continue", "raise"
 
 
+_TOLD_BY_NAME = (OptimizerValue, SchedulerValue, ScalerValue)
+"""What is called by the first name that it is bound to."""
+
+
 class Statements(Containers):
     """Runs statements. Each returns None when control falls through, else what ended the block."""
 
@@ -113,30 +117,30 @@ class Statements(Containers):
 
     def run_block(self, statements: Sequence[ast.stmt]) -> str | None:
         """Run statements in order."""
-        for index, statement in enumerate(statements):
-            self.steps += 1
-            if self.steps > self.budget:
+        execute = self._execute
+        for statement in statements:
+            self.steps = steps = self.steps + 1
+            if steps > self.budget:
                 self.tick(0)
             self.line = statement.lineno
-            end = self._execute[type(statement)](statement)
+            end = execute[type(statement)](statement)
             if end is not None:
-                if isinstance(statement, ast.If):
-                    self.dead_rest(statement.test, list(statements[index + 1 :]))
+                if type(statement) is ast.If:
+                    self.dead_rest(statement.test, list(statements[statements.index(statement) + 1 :]))
                 return end
         return None
 
     def _expression_statement(self, node: ast.Expr) -> str | None:
         value = node.value
-        if isinstance(value, ast.Constant):
+        if type(value) is ast.Constant:
             return None
         result = self.eval(value)
-        if isinstance(value, ast.Call):
+        if type(value) is ast.Call:
             self.dropped_call(value, result)
-        if isinstance(value, ast.Attribute) and isinstance(result, Method):
-            self.discarded(result, value)
-        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute | ast.Name):
-            if result is END_OF_PROGRAM:
+            if result is END_OF_PROGRAM and isinstance(value.func, ast.Attribute | ast.Name):
                 return RAISE
+        elif type(value) is ast.Attribute and type(result) is Method:
+            self.discarded(result, value)
         return None
 
     # ---------------------------------------------------------------- assignments
@@ -144,13 +148,13 @@ class Statements(Containers):
     def assign(self, target: ast.AST, value: Value) -> None:
         """Bind a target."""
         if (
-            isinstance(value, OptimizerValue | SchedulerValue | ScalerValue)
+            isinstance(value, _TOLD_BY_NAME)
             and value.text == value.kind
             and isinstance(target, ast.Name | ast.Attribute)
         ):
             value.text = self.file.text.segment(target)
-        if isinstance(target, ast.Name):
-            scope = self.frame.scope
+        if type(target) is ast.Name:
+            scope = self.frames[-1].scope
             if scope.elsewhere is not None:
                 scope = scope.elsewhere.get(target.id, scope)
             self.put(scope.names, target.id, value)

@@ -112,7 +112,7 @@ class TorchFunctions(Data, ValueUses):
                 return NONE
         if values:
             self._escape(values, node, harmless=False)
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Call) and node not in self.records.not_followed:
             reason = function.reason if isinstance(function, Unknown) else "not a function that is known"
             self.not_followed(node, self.file.text.segment(node.func), reason or "not followed")
         if isinstance(function, Unknown) and not values and function.children is None:
@@ -126,7 +126,11 @@ class TorchFunctions(Data, ValueUses):
         concerned: list[OptimizerValue] = []
         models: list[ModuleValue] = []
         everything = False
-        for value in self._flat(values):
+        flat = self._flat(values)
+        for value in flat:
+            kind = type(value)
+            if kind is Unknown or kind is Const or kind is External:
+                continue  # by far the most
             let_go(value)
             if isinstance(value, ModuleValue):
                 self.lose_mode(value, node)
@@ -149,7 +153,7 @@ class TorchFunctions(Data, ValueUses):
                 self.release_closure(value)
             elif isinstance(value, LoaderValue | LibraryObject):
                 self.records.data.escaped.append(value)
-        forwards, losses = taints([value for value in self._flat(values) if getattr(value, "live", True)])
+        forwards, losses = taints([value for value in flat if type(value) is not Unknown or value.live])
         for record in forwards:
             if record.grad is not False:
                 record.escaped = True

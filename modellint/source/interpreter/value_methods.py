@@ -369,8 +369,6 @@ class ValueMethods(TorchFunctions):
             self.note_first(value.box, first, node)
             if len(items) < 200:
                 self.put(value.box, "items", (*items, first))
-            else:
-                self.put(value.box, "complete", False)
             return NONE
         if name in ("extend", "update") and first is not None:
             exact, elements = self.iterate(first, node)

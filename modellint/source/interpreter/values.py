@@ -696,11 +696,12 @@ class ContextValue(Value):
 class Scope:
     """The names of one function call, class body or file."""
 
-    __slots__ = ("elsewhere", "file", "names", "parent")
+    __slots__ = ("elsewhere", "file", "names", "of_class", "parent")
 
     def __init__(self, names: dict[str, Value], parent: Scope | None, file: SourceFile) -> None:
         self.names = names
         self.parent = parent
         self.file = file
+        self.of_class = False
         self.elsewhere: dict[str, Scope] | None = None
         """Names that `global` and `nonlocal` bind in another scope."""

@@ -359,7 +359,8 @@ class Weights(ValueMethods):
         if harmless:
             return
         for value in self._flat(values):
-            self._lose_raw(value)
+            if type(value) is not Const and (type(value) is not Unknown or value.origin is not None):
+                self._lose_raw(value)
         self._note_moves(values)
 
     def _note_moves(self, values: list[Value]) -> None:
