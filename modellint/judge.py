@@ -93,7 +93,7 @@ def _preference(finding: Finding) -> tuple[object, ...]:
         finding.certainty.value,
         -len(finding.related),
         finding.span,
+        tuple(n.span for n in finding.related),
         finding.message,
         finding.why,
-        tuple(n.span for n in finding.related),
     )

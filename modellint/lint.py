@@ -35,8 +35,10 @@ STDIN = "<stdin>"
 """How the standard input is called where the user gave it no name."""
 
 
-LIMIT = 5_000_000
-"""Characters of source that one process keeps parsed before it starts afresh: about 250 MB."""
+LIMIT = 3_000_000
+"""Characters of source that one process keeps parsed before it starts afresh: about 60 bytes of memory each."""
+_LARGEST = 20
+"""So many times the largest file is added to that: a tree of large files shares more between them."""
 _WORTH_A_WORKER = 150_000
 """Bytes of source that take longer to read than a process to start."""
 _MANY = 40
@@ -189,14 +191,15 @@ def _read(
     from modellint.source.reader import Reader
 
     sizes = {path: _size(path) for path in paths}
-    work = jobs.Work(configuration.cwd, tuple(rules), jobs.by_folder(versions), LIMIT)
+    limit = LIMIT + _LARGEST * max(sizes.values())
+    work = jobs.Work(configuration.cwd, tuple(rules), jobs.by_folder(versions), limit)
     if how.executor is not None and not survey.contents.given:
         yield from jobs.in_executor(paths, sizes, work, versions, how.executor)
         return
     reader = Reader(Project(configuration.cwd, None, work.torch_version, survey))
     total = sum(sizes.values())
     count = min(how.jobs or 1, len(paths), 1 + total // _WORTH_A_WORKER)
-    if how.jobs is None or survey.contents.given or (count == 1 and total < LIMIT) or not jobs.can_fork():
+    if how.jobs is None or survey.contents.given or (count == 1 and total < limit) or not jobs.can_fork():
         yield from jobs.in_this_process(paths, work, reader)
         return
     if len(paths) > _MANY:

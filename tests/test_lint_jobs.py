@@ -57,6 +57,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Many small chunks, and a limit that is reached: on a small tree happens what else takes a large one."""
     monkeypatch.setattr(LINT, "_WORTH_A_WORKER", 1)
     monkeypatch.setattr(LINT, "LIMIT", 5_000)
+    monkeypatch.setattr(LINT, "_LARGEST", 0)
     monkeypatch.setattr(jobs, "_LEAST_CHUNK", 2_500)
     monkeypatch.setattr(jobs, "_REMOTE_CHUNK", 6_000)
     found = Seen()

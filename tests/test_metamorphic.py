@@ -23,7 +23,6 @@ PROJECTS = sorted(path for path in (FIXTURES / "projects").iterdir() if path.is_
 GROUPS = sorted(path for path in (FIXTURES / "rules").iterdir() if path.is_dir())
 _BY_TEXT = "what is known by the text of one function is not known of the helper"
 KNOWN = {
-    ("renamed", "story_autoencoder"): "of two models with the same defect the one is told whose message is first",
     ("extracted", "discarded-result/silent_effects.py"): f"{_BY_TEXT}: it is timed",
     ("extracted", "missing-zero-grad/fires_plain.py"): f"{_BY_TEXT}: what it tests is the outer loop's variable",
     ("extracted", "requires-grad-on-module/silent_tensors.py"): f"{_BY_TEXT}: the parameters are set as well",

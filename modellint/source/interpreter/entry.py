@@ -102,7 +102,7 @@ class Interpreter(Shapes, Gradients, StateDicts, Freezing, Weights, Flow, Clocks
     SCRIPT_BUDGET = 60_000
     """Steps for the top level of a file, and for its main block."""
     LIBRARY_FLOOR = 6_000
-    LIBRARY_STEPS = 28
+    LIBRARY_STEPS = 12
     """Steps for functions and classes that nothing calls: a floor, and so many a statement."""
     LEAST_SHARE = 1_000
     _share = 0
