@@ -10,18 +10,8 @@ from typing import Any
 from modellint.facts.reading import BadInput, NotFollowed, ReaderFailure
 from modellint.facts.record import record
 from modellint.facts.span import Span
-from modellint.finding import (
-    Category,
-    Certainty,
-    Edit,
-    Finding,
-    Fix,
-    FlowStep,
-    Level,
-    Note,
-    RuleFailure,
-    Safety,
-)
+from modellint.finding import Finding, RuleFailure
+from modellint.finding_data import finding_data, finding_from, span_from, text_from
 
 
 @record
@@ -130,7 +120,7 @@ def as_json(result: EntryResult) -> dict[str, Any]:
     """A result as JSON values; what is empty is left out."""
     data: dict[str, Any] = {"path": result.path}
     if result.findings:
-        data["findings"] = [_finding_as_json(finding) for finding in result.findings]
+        data["findings"] = [finding_data(finding) for finding in result.findings]
     if result.rule_failures:
         data["rule_failures"] = [[f.rule, f.path, f.line, f.error] for f in result.rule_failures]
     if result.reader_failure is not None:
@@ -149,83 +139,14 @@ def from_json(data: Mapping[str, Any]) -> EntryResult:
     failure, bad = data.get("reader_failure"), data.get("bad_input")
     files, words, lookups, graph = data["rests"]
     return EntryResult(
-        _text(data["path"]),
-        tuple(_finding_from_json(item) for item in data.get("findings", ())),
-        tuple(RuleFailure(_text(r), _text(p), int(n), _text(e)) for r, p, n, e in data.get("rule_failures", ())),
-        ReaderFailure(_text(failure[0]), int(failure[1]), _text(failure[2])) if failure is not None else None,
-        BadInput(_text(bad[0]), _text(bad[1]), _span(bad[2])) if bad is not None else None,
-        tuple(NotFollowed(_span(s), _text(t), _text(r)) for s, t, r in data.get("not_followed", ())),
-        Rests(tuple(map(_text, files)), tuple(map(_text, words)), tuple(map(_text, lookups)), bool(graph)),
-    )
-
-
-def _finding_as_json(finding: Finding) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "rule": finding.rule,
-        "category": finding.category.value,
-        "level": finding.level.value,
-        "certainty": finding.certainty.value,
-        "message": finding.message,
-        "span": list(finding.span),
-    }
-    for name in ("label", "primary_order", "seen", "why", "help", "weight", "group"):
-        value = getattr(finding, name)
-        if value:
-            data[name] = value
-    if finding.related:
-        data["related"] = [[list(note.span), note.label, note.order, note.cause] for note in finding.related]
-    if finding.flow:
-        data["flow"] = [[list(step.span), step.text] for step in finding.flow]
-    if finding.notes:
-        data["notes"] = list(finding.notes)
-    if finding.sides != ("source",):
-        data["sides"] = list(finding.sides)
-    if finding.evidence:
-        data["evidence"] = dict(finding.evidence)
-    if finding.fix is not None:
-        edits = [[list(edit.span), edit.text] for edit in finding.fix.edits]
-        data["fix"] = [finding.fix.title, finding.fix.safety.value, finding.fix.reason, edits]
-    return data
-
-
-def _finding_from_json(data: Mapping[str, Any]) -> Finding:
-    fix = data.get("fix")
-    order = data.get("primary_order")
-    return Finding(
-        rule=_text(data["rule"]),
-        category=Category(data["category"]),
-        level=Level(data["level"]),
-        certainty=Certainty(data["certainty"]),
-        message=_text(data["message"]),
-        span=_span(data["span"]),
-        label=_text(data.get("label", "")),
-        primary_order=int(order) if order is not None else None,
-        related=tuple(
-            Note(_span(span), _text(label), int(number) if number is not None else None, bool(cause))
-            for span, label, number, cause in data.get("related", ())
+        text_from(data["path"]),
+        tuple(finding_from(item) for item in data.get("findings", ())),
+        tuple(
+            RuleFailure(text_from(r), text_from(p), int(n), text_from(e))
+            for r, p, n, e in data.get("rule_failures", ())
         ),
-        flow=tuple(FlowStep(_span(span), _text(text)) for span, text in data.get("flow", ())),
-        seen=_text(data.get("seen", "")),
-        why=_text(data.get("why", "")),
-        help=_text(data.get("help", "")),
-        notes=tuple(map(_text, data.get("notes", ()))),
-        fix=Fix(_text(fix[0]), Safety(fix[1]), _text(fix[2]), tuple(Edit(_span(s), _text(t)) for s, t in fix[3]))
-        if fix is not None
-        else None,
-        sides=tuple(map(_text, data.get("sides", ("source",)))),
-        evidence=dict(data.get("evidence", {})),
-        group=data.get("group"),
-        weight=int(data.get("weight", 0)),
+        ReaderFailure(text_from(failure[0]), int(failure[1]), text_from(failure[2])) if failure is not None else None,
+        BadInput(text_from(bad[0]), text_from(bad[1]), span_from(bad[2])) if bad is not None else None,
+        tuple(NotFollowed(span_from(s), text_from(t), text_from(r)) for s, t, r in data.get("not_followed", ())),
+        Rests(tuple(map(text_from, files)), tuple(map(text_from, words)), tuple(map(text_from, lookups)), bool(graph)),
     )
-
-
-def _span(data: Any) -> Span:
-    path, *numbers = data
-    line, column, end_line, end_column = map(int, numbers)
-    return Span(_text(path), line, column, end_line, end_column)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a text is expected")
-    return value

@@ -18,18 +18,8 @@ from typing import Any, ClassVar
 from torch import nn
 
 from modellint.facts.span import Span
-from modellint.finding import (
-    Category,
-    Certainty,
-    Edit,
-    Finding,
-    Fix,
-    FlowStep,
-    Level,
-    Note,
-    RuleFailure,
-    Safety,
-)
+from modellint.finding import Certainty, Finding, RuleFailure
+from modellint.finding_data import finding_data, finding_from
 from modellint.report.model import LintReport
 from modellint.runtime import torch_internals
 from modellint.runtime.observer import Observer
@@ -212,62 +202,3 @@ def ranks_text(ranks: Sequence[int]) -> str:
             parts.append((rank, rank))
     text = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
     return f"rank{'s' if len(ranks) > 1 else ''} {text}"
-
-
-# Findings as plain data
-
-
-def finding_data(finding: Finding) -> dict[str, Any]:
-    """A finding for JSON."""
-    fix = finding.fix
-    return {
-        "rule": finding.rule,
-        "category": finding.category.value,
-        "level": finding.level.value,
-        "certainty": finding.certainty.value,
-        "message": finding.message,
-        "span": list(finding.span),
-        "label": finding.label,
-        "primary_order": finding.primary_order,
-        "related": [[list(note.span), note.label, note.order, note.cause] for note in finding.related],
-        "flow": [[list(step.span), step.text] for step in finding.flow],
-        "seen": finding.seen,
-        "why": finding.why,
-        "help": finding.help,
-        "notes": list(finding.notes),
-        "fix": None if fix is None else [fix.title, fix.safety.value, fix.reason, [_edit(edit) for edit in fix.edits]],
-        "sides": list(finding.sides),
-        "evidence": dict(finding.evidence),
-        "weight": finding.weight,
-    }
-
-
-def _edit(edit: Edit) -> list[Any]:
-    return [list(edit.span), edit.text]
-
-
-def finding_from(data: Mapping[str, Any]) -> Finding:
-    """The finding that `finding_data` has written."""
-    fix = data["fix"]
-    return Finding(
-        rule=data["rule"],
-        category=Category(data["category"]),
-        level=Level(data["level"]),
-        certainty=Certainty(data["certainty"]),
-        message=data["message"],
-        span=Span(*data["span"]),
-        label=data["label"],
-        primary_order=data["primary_order"],
-        related=tuple(Note(Span(*span), label, order, cause) for span, label, order, cause in data["related"]),
-        flow=tuple(FlowStep(Span(*span), text) for span, text in data["flow"]),
-        seen=data["seen"],
-        why=data["why"],
-        help=data["help"],
-        notes=tuple(data["notes"]),
-        fix=None
-        if fix is None
-        else Fix(fix[0], Safety(fix[1]), fix[2], tuple(Edit(Span(*span), text) for span, text in fix[3])),
-        sides=tuple(data["sides"]),
-        evidence=data["evidence"],
-        weight=data["weight"],
-    )

@@ -15,7 +15,8 @@ from torch import distributed
 from modellint.catalog import all_rules
 from modellint.facts.span import Span
 from modellint.finding import Category, Certainty, Edit, Finding, Fix, FlowStep, Level, Note, Safety
-from modellint.runtime.ranks import finding_data, finding_from, ranks_text
+from modellint.finding_data import finding_data, finding_from
+from modellint.runtime.ranks import ranks_text
 
 PROGRAMS = Path(__file__).with_name("trained_by_ranks.py")
 RUN = ["-m", "modellint", "run"]
