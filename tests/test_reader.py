@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from small_programs import HEAD, Program
 
+from modellint.config import Configuration, Flags
 from modellint.facts.forward_use import ForwardUse, Mode, SignKind
 from modellint.facts.loss_use import LossUse, OutputKind
 from modellint.facts.module_class import ModuleClass, SuperInit
@@ -15,6 +18,7 @@ from modellint.facts.parameter_fill import ParameterFill
 from modellint.facts.reading import Reading
 from modellint.facts.torch_call import TorchCall
 from modellint.facts.training_loop import EventKind, TrainingLoop
+from modellint.lint import lint
 
 # --- instances --------------------------------------------------------------------------------------------------------
 
@@ -819,3 +823,11 @@ def test_a_dictionary_that_holds_itself_ends(program: Program) -> None:
     """
     use = program.one(ForwardUse, f"class Net(nn.Module):\n{body}\nNet()(torch.randn(2, 3))['a'].item()")
     assert use.model.class_name == "Net"
+
+
+def test_what_only_stands_in_the_standard_input_is_searched_as_well(tmp_path: Path) -> None:
+    """The state that `new.py` keeps is read in `new.py` itself, which is not on the disk."""
+    data = (ROOT / "fixtures" / "rules" / "hidden-state-ignored" / "silent_used.py").read_bytes()
+    configuration = Configuration(tmp_path, Flags(select=("hidden-state-ignored",), isolated=True))
+    report = lint((), configuration, stdin=("new.py", data))
+    assert (report.checked, report.findings) == (1, ())

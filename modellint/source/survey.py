@@ -92,6 +92,12 @@ class Survey:
         self._index: dict[Path, dict[bytes, array[int]]] = {}
         self._scanned: dict[tuple[Path, str], list[Path]] = {}
 
+    def files(self, root: Path) -> list[Path]:
+        """All Python files below the root of a project, those that are given and not on the disk among them."""
+        known = self.layout.python_files(root)
+        more = [path for path in self.contents.given if path.is_relative_to(root) and path not in known]
+        return sorted([*known, *more]) if more else known
+
     def entries(self, paths: Iterable[Path]) -> tuple[list[Path], list[Path], int]:
         """The files to enter for some paths: those that can use torch, those that import them; and how many cannot.
 
@@ -102,7 +108,7 @@ class Survey:
         others: set[Path] = set()
         passed = set(given)
         for root in sorted({project_root(path.parent) for path in own}):
-            if not passed.issuperset(self.layout.python_files(root)):
+            if not passed.issuperset(self.files(root)):
                 others.update(self.importers(path for path in own if project_root(path.parent) == root))
         other = {path for path in others - own if mentions_torch(self.contents.read(path))}
         return sorted(own), sorted(other), len(passed) - len(own)
@@ -178,7 +184,7 @@ class Survey:
         known = self._importing.get(root)
         if known is None:
             known = self._importing[root] = {}
-            for path in self.layout.python_files(root):
+            for path in self.files(root):
                 for target in self.imports(path):
                     known.setdefault(target, []).append(path)
         return known
@@ -188,7 +194,7 @@ class Survey:
         known = self._groups.get(root)
         if known is None:
             links: dict[Path, set[Path]] = {}
-            for path in self.layout.python_files(root):
+            for path in self.files(root):
                 links.setdefault(path, set())
                 for other in self.imports(path):
                     links[path].add(other)
@@ -216,14 +222,14 @@ class Survey:
                 pattern = re.compile(rb"[.\"']\s*" + re.escape(word.encode()) + rb"\b")
                 spelled = word.encode()
                 found = []
-                for path in self.layout.python_files(root):
+                for path in self.files(root):
                     data = self.contents.read(path)
                     if spelled in data and len(data) <= _LARGE and pattern.search(data) is not None:
                         found.append(path)
                 self._scanned[root, word] = found
                 return found
             index = self.index(root)
-        files = self.layout.python_files(root)
+        files = self.files(root)
         return [files[number] for number in index.get(word.encode(), ())]
 
     def index(self, root: Path) -> dict[bytes, array[int]]:
@@ -231,7 +237,7 @@ class Survey:
         known = self._index.get(root)
         if known is None:
             known = {}
-            for number, path in enumerate(self.layout.python_files(root)):
+            for number, path in enumerate(self.files(root)):
                 data = self.contents.read(path)
                 if len(data) <= _LARGE:
                     for word in set(_WORD.findall(data)):
