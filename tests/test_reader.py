@@ -831,3 +831,17 @@ def test_what_only_stands_in_the_standard_input_is_searched_as_well(tmp_path: Pa
     configuration = Configuration(tmp_path, Flags(select=("hidden-state-ignored",), isolated=True))
     report = lint((), configuration, stdin=("new.py", data))
     assert (report.checked, report.findings) == (1, ())
+
+
+def test_names_in_other_scripts_are_followed(tmp_path: Path) -> None:
+    """The layer is read in another file only; import and attribute are not in ASCII."""
+    names = [f"n{number}" for number in range(9)]  # more words than are looked for one by one
+    lines = [f"        self.{name} = nn.Linear(1, 1)" for name in (*names, "层")]
+    net = ["import torch", "from torch import nn", "class 网络(nn.Module):", "    def __init__(self):"]
+    net += ["        super().__init__()", *lines, "    def forward(self, x):", "        return x"]
+    use = ["import torch", "from 模型 import 网络", "net = 网络()", "def head(net, x):", "    return net.层(x)"]
+    use += ["net(torch.ones(1))"]
+    (tmp_path / "模型.py").write_text("\n".join(net) + "\n", encoding="utf-8")
+    (tmp_path / "use.py").write_text("\n".join(use) + "\n", encoding="utf-8")
+    report = lint((tmp_path,), Configuration(tmp_path, Flags(select=("unused-module",), isolated=True)))
+    assert sorted(finding.message.split("`")[1].rpartition(".")[2] for finding in report.findings) == names

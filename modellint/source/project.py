@@ -21,8 +21,8 @@ from modellint.source.torch_version import declared, from_text
 
 _PASSED_ON = 5
 """Through so many files a name is followed that each imports from the next."""
-_BEFORE = re.compile(rb"[ \t]*(?:(?:(?:async[ \t]+)?def|class|for)[ \t]+|[\w \t,()*]*)$")
-_AFTER = re.compile(rb"[\w \t,()*]*(?::[^=\n]*)?=(?!=)|[ \t]*(?:\(|:|in\b)")
+_BEFORE = re.compile(rb"[ \t]*(?:(?:(?:async[ \t]+)?def|class|for)[ \t]+|[\w \t,()*\x80-\xff]*)$")
+_AFTER = re.compile(rb"[\w \t,()*\x80-\xff]*(?::[^=\n]*)?=(?!=)|[ \t]*(?:\(|:|in\b)")
 
 
 @dataclass(slots=True, eq=False)

@@ -20,8 +20,9 @@ _LARGE = 5_000_000
 """Files with more bytes are data: nobody looks for reads of an attribute in them."""
 _SCANS = 6
 """So many words are looked for in every file; then an index of all words pays."""
+# Bytes from 0x80 on belong to names in other scripts: Python allows `from 模型 import 网络`.
 _WORD = re.compile(rb"[.\"']\s*([A-Za-z_]\w*)")
-_FROM = re.compile(rb"(?:.*[;:])?[ \t]*from[ \t]+(\.*[ \t]*[\w.]*)[ \t]+$")
+_FROM = re.compile(rb"(?:.*[;:])?[ \t]*from[ \t]+(\.*[ \t]*[\w.\x80-\xff]*)[ \t]+$")
 _PLAIN = re.compile(rb"(?:.*[;:])?[ \t]*$")
 _NAMES = re.compile(rb"[ \t]*(\([^)]*\)|(?:[^\n\\;]|\\\r?\n)*)")
 _EFFECT = re.compile(
@@ -212,7 +213,9 @@ class Survey:
     # ---------------------------------------------------------------- words
 
     def files_with(self, root: Path, word: str) -> list[Path]:
-        """The files below a root in which a word follows a dot or a quote."""
+        """The files below a root in which a word follows a dot or a quote; all for a word beyond ASCII."""
+        if not word.isascii():
+            return self.files(root)
         index = self._index.get(root)
         if index is None:
             known = self._scanned.get((root, word))
